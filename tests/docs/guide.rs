@@ -1,4 +1,4 @@
-//! The chapters of the guide hang together. That their programs run is what doctests say.
+//! The chapters of the guide are complete and link each other. Doctests run their programs.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A chapter as the contents have it: its number, its title and its module.
+/// A chapter as the contents list it: its number, title and module.
 struct Chapter {
     number: usize,
     title: String,
@@ -24,7 +24,7 @@ impl Chapter {
     }
 }
 
-/// Of lines like `//! 3. [Messages and handlers](ch03_messages): a code, …`.
+/// Parses lines like `//! 3. [Messages and handlers](ch03_messages): a code, …`.
 fn contents() -> Vec<Chapter> {
     let guide = read("src/guide.rs");
     let chapter = |line: &str| {
@@ -40,7 +40,7 @@ fn contents() -> Vec<Chapter> {
 }
 
 #[test]
-fn the_contents_list_every_chapter_in_the_order_of_its_number() {
+fn the_contents_list_every_chapter_in_numerical_order() {
     let guide = read("src/guide.rs");
     let modules: Vec<_> = guide
         .lines()
@@ -64,7 +64,8 @@ fn every_chapter_links_the_one_before_it_the_one_after_it_and_the_contents() {
     let chapters = contents();
     for (at, chapter) in chapters.iter().enumerate() {
         let text = chapter.text();
-        let links = text.rsplit_once("\n---\n\n").expect("a line above the links").1;
+        let links =
+            text.rsplit_once("\n---\n\n").expect("the chapter ends with a rule above its links").1;
         let before = at.checked_sub(1).and_then(|at| chapters.get(at));
         let before = before.map(|before| format!("Previous: {}", before.link()));
         let after = chapters.get(at + 1).map(|after| format!("Next: {}", after.link()));
@@ -84,16 +85,16 @@ fn every_chapter_has_a_picture_a_program_and_something_to_try() {
             assert!(has(part), "{} has no {part:?}", chapter.module);
         }
         assert!(has("\n```text\n"), "{} has no picture", chapter.module);
-        // It is shown in one summary line.
+        // rustdoc shows the first line as the summary of the chapter.
         let summary = text.lines().next().unwrap();
         assert!(summary.starts_with(&chapter.title), "{}: {summary:?}", chapter.module);
     }
 }
 
-/// Columns that a page of the documentation shows of a picture without scrolling.
+/// Columns of a text picture that a page of the documentation shows without scrolling.
 const PICTURE: usize = 90;
 
-/// Columns of a line of code, as everywhere.
+/// Columns of a line of code, the same limit as in the sources.
 const CODE: usize = 100;
 
 #[test]
@@ -115,7 +116,7 @@ fn pictures_and_programs_of_the_guide_fit_on_a_page() {
 }
 
 #[test]
-fn every_example_that_the_guide_names_is_there() {
+fn every_example_that_the_guide_names_exists() {
     for chapter in contents() {
         let text = chapter.text();
         for name in text.split("`examples/").skip(1).filter_map(|rest| rest.split('`').next()) {
@@ -126,7 +127,7 @@ fn every_example_that_the_guide_names_is_there() {
 }
 
 #[test]
-fn a_metric_that_the_guide_names_is_in_the_table_of_metrics() {
+fn every_metric_that_the_guide_names_is_in_the_table_of_metrics() {
     let table = read("src/peer/metrics.md");
     let mut named = 0;
     for chapter in contents() {

@@ -1,4 +1,8 @@
-//! The README, the guide and the drawings say what the code does.
+//! The README, the guide and the drawings match the code.
+//!
+//! - `readme`: the programs, options, examples and links of the README.
+//! - `guide`: the chapters of the guide.
+//! - `diagrams`: the drawings in `diagrams/`, the layers of the modules and the sizes of the files.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

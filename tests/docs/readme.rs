@@ -1,4 +1,4 @@
-//! What the README says is so.
+//! The statements of the README are true.
 
 use std::path::Path;
 
@@ -16,11 +16,11 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn the_first_node_is_the_example_of_that_name() {
+fn the_first_node_in_the_readme_is_the_example_first_node() {
     let example = read("examples/first_node.rs");
-    let program = example.split_once("\n\n").expect("the end of the comment").1;
-    // Printing that ends quietly behind `| head` is left out there.
-    let program = program.split_once("mod print;\n\n").expect("how it prints").1;
+    let program = example.split_once("\n\n").expect("the example begins with a comment").1;
+    // The README leaves out the macros that end the program quietly behind `| head`.
+    let program = program.split_once("mod print;\n\n").expect("the example has `mod print`").1;
     assert_eq!(blocks(&read("README.md"), "rust").first(), Some(&program));
 }
 
@@ -61,7 +61,7 @@ fn the_readme_lists_the_options_that_most_applications_set_with_their_defaults()
 }
 
 #[test]
-fn the_bounds_of_the_options_are_those_of_the_sentence_above_the_table() {
+fn the_sentence_above_the_table_states_the_bounds_of_the_options() {
     let page = read("src/reference/limits.md");
     let limits = page.split("\n## ").next().unwrap();
     let said = limits.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -71,7 +71,7 @@ fn the_bounds_of_the_options_are_those_of_the_sentence_above_the_table() {
         let words = match (option, unit) {
             ("max_hops" | "reliable_timeout", _) => format!("`{option}`"),
             (_, "s") => "a time is 1 ms to 365 days".to_owned(),
-            // No bound but that of their type.
+            // Bounded only by the type.
             ("ban_at" | "max_bytes_per_source", _) => continue,
             (_, "MiB") if number == "1024" => "a length of messages at most 1 GiB".to_owned(),
             (_, "MiB") => "a sum of bytes 1 TiB".to_owned(),
@@ -134,8 +134,8 @@ fn setters() -> Vec<(String, String)> {
 
 #[test]
 fn every_option_that_is_a_number_or_a_time_has_bounds() {
-    // They are no options of a node: the codec of a connection, and walks and look-ups that are made by
-    // hand.
+    // No options of a node: the codec of a connection, and walks and look-ups that a program makes
+    // itself.
     const OTHERS: [&str; 3] = ["FrameCodec", "JoinWalk", "LookupConfig"];
     let text = |path: &str| read(path);
     let listed: String = [
@@ -171,13 +171,13 @@ fn the_full_check_runs_the_command_for_the_tests() {
 }
 
 #[test]
-fn the_readme_is_read_in_a_few_minutes() {
+fn the_readme_has_at_most_two_hundred_lines() {
     let lines = read("README.md").lines().count();
     assert!(lines <= 200, "{lines} lines");
 }
 
 #[test]
-fn every_file_that_the_readme_links_to_is_there() {
+fn every_file_that_the_readme_links_to_exists() {
     let readme = read("README.md");
     let links = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     for link in links.filter(|link| !link.starts_with("http") && !link.starts_with('#')) {
@@ -196,13 +196,13 @@ fn every_example_is_in_the_readme() {
 }
 
 #[test]
-fn the_default_tree_is_as_small_as_the_readme_says() {
+fn the_default_dependency_tree_is_as_small_as_the_readme_says() {
     let mut cargo = std::process::Command::new(env!("CARGO"));
     cargo.args(["tree", "--offline", "-e", "normal", "--prefix", "none"]);
     let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tree = String::from_utf8(output.stdout).unwrap();
-    // The star says that what is below a crate was printed before.
+    // A star marks a crate whose dependencies were printed before.
     let lines = tree.lines().map(|line| line.trim_end_matches(" (*)"));
     let crates: std::collections::BTreeSet<_> = lines.collect();
     assert!(read("README.md").contains(&format!("; {} crates in the whole tree", crates.len())));

@@ -1,4 +1,4 @@
-//! What others must not be able to do.
+//! Attacks of remote peers on the file-sharing program.
 
 use std::{fs, net::TcpListener, os::unix::fs::symlink, time::Duration};
 
@@ -7,8 +7,10 @@ use actix_peer::{Incoming, Peer, Reply, frame::Frame, handler};
 use serde_json::{Value, json};
 
 use crate::{
-    Instance, names,
-    originals::{Original, exchange, frame, joins},
+    Instance,
+    common::frames::frame,
+    names,
+    originals::{Original, exchange, joins},
 };
 
 const NOT_FOUND: &str = r"ERRO\x00\x00\x00\x0eFile not found";
@@ -56,7 +58,7 @@ fn nothing_outside_the_shared_folders_can_be_fetched() {
 }
 
 #[test]
-fn what_is_not_there_and_what_is_not_allowed_are_refused_in_the_same_words() {
+fn missing_files_and_forbidden_files_are_refused_in_the_same_words() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join(".hidden"), "secret").unwrap();
     symlink("/etc/hostname", ada.share().join("link")).unwrap();
@@ -68,14 +70,14 @@ fn what_is_not_there_and_what_is_not_allowed_are_refused_in_the_same_words() {
 }
 
 #[test]
-fn a_response_is_believed_about_the_senders_own_files_or_when_it_was_asked_for() {
+fn a_response_is_accepted_about_the_senders_own_files_or_after_a_query() {
     let ada = Instance::start("ada", &[]);
     let respond = |text: &str| exchange(&ada.address, b"RESP", text);
     let not_asked = r"ERRO\x00\x00\x00\x13Resp: not asked for";
-    // Unasked, about somebody else.
+    // Not asked for, and about the files of another peer.
     assert_eq!(respond("song.ogg 127.0.0.2:9"), not_asked);
     ada.search("s");
-    // What is no name here is shown as a name that cannot be fetched, and nothing else.
+    // A name that is not valid on this machine is only shown, as a name that cannot be fetched.
     for name in ["../s", "/etc/passwd", ".ssh", "a/s", "s\u{202e}", "aux.s", "s\0t"] {
         assert!(respond(&format!("{name} 127.0.0.1:9")).starts_with("REPL"), "{name:?}");
         let refused = ada.post("/api/fetch", &json!({ "name": name }));
@@ -92,8 +94,8 @@ fn a_response_is_believed_about_the_senders_own_files_or_when_it_was_asked_for()
     }
     assert_eq!(respond("other 127.0.0.2:9"), not_asked);
     assert_eq!(ada.get("/api/files").json(), shown);
-    // Only so many answers to one search. Of its own files, a program on this machine may tell of any
-    // number; others have a limit.
+    // The answers to one search are limited. A program on this machine may list any number of its
+    // own files; other hosts have a limit.
     let taken = |host: &str| {
         (0..80).filter(|n| respond(&format!("s{n} {host}:9")).starts_with("REPL")).count()
     };
@@ -102,18 +104,18 @@ fn a_response_is_believed_about_the_senders_own_files_or_when_it_was_asked_for()
 }
 
 #[test]
-fn a_flood_of_queries_names_no_victim() {
+fn a_flood_of_queries_causes_few_connections_to_the_address_that_they_name() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join("abcdefghijklmnopqrstuvwxyz"), "x").unwrap();
     assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
     let victim = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = victim.local_addr().unwrap();
-    // Each is taken, as it comes from this machine, and matches.
+    // Each query is accepted, because it comes from this machine, and matches.
     for key in 'a'..='z' {
         let heard = exchange(&ada.address, b"QUER", format!("{to} {key} 7"));
         assert_eq!(heard, r"REPL\x00\x00\x00\nQuery: ACK");
     }
-    // The victim never answers; what it would see is counted.
+    // The victim never answers. Its connections are counted.
     let (count, counted) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for stream in victim.incoming() {
@@ -125,10 +127,10 @@ fn a_flood_of_queries_names_no_victim() {
     });
     let dials = std::iter::from_fn(|| counted.recv_timeout(Duration::from_millis(1_500)).ok());
     let dials = dials.count();
-    assert!((1..=3).contains(&dials), "{dials} connections to a stranger");
+    assert!((1..=3).contains(&dials), "{dials} connections to an address that a query named");
 }
 
-/// Fetches from an original that answers `FGET` with these bytes: what becomes of the transfer.
+/// Fetches from an original that answers `FGET` with these bytes. Returns how the transfer ends.
 fn fetched_from(reply: Vec<u8>) -> (String, Value) {
     let original = Original::start(move |me, code, text| match code {
         "FGET" => reply.clone(),
@@ -137,14 +139,14 @@ fn fetched_from(reply: Vec<u8>) -> (String, Value) {
     let ada = Instance::start("ada", &[]);
     let ended = ada.fetched(&json!({"name": "a.bin", "from": original.address}));
     assert_eq!(ended["state"], "failed", "{ended}");
-    assert_eq!(names(&ada.downloads()), [""; 0], "nothing is left");
+    assert_eq!(names(&ada.downloads()), [""; 0], "no file is left");
     assert_eq!(ada.get("/api/files").json(), json!([]));
     let error = ended["error"].as_str().unwrap().replace(&original.address, "PEER");
     (error, ended)
 }
 
 #[test]
-fn a_classic_peer_that_breaks_its_word_is_a_clear_error_and_leaves_no_file() {
+fn a_wrong_reply_of_a_classic_peer_is_a_clear_error_and_leaves_no_file() {
     let short = [b"REPL\0\0\0\x64".as_slice(), &[7; 50]].concat();
     assert!(fetched_from(short).0.starts_with("PEER sent less than it announced"));
     let large = [b"REPL\0\x20\0\0".as_slice(), &[7; 1 << 20]].concat();
@@ -158,7 +160,7 @@ fn a_classic_peer_that_breaks_its_word_is_a_clear_error_and_leaves_no_file() {
     assert!(said.starts_with("the connection with PEER broke"), "{said}");
 }
 
-/// A node that claims to have `content` and sends `parts` in its place.
+/// A node that announces `content` and sends `parts` instead.
 fn liar(content: &'static [u8], parts: &'static [u8]) -> String {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -187,7 +189,7 @@ fn liar(content: &'static [u8], parts: &'static [u8]) -> String {
 }
 
 #[test]
-fn data_that_does_not_belong_to_the_digest_is_never_kept() {
+fn data_that_does_not_match_its_digest_is_never_kept() {
     for (parts, why) in [
         (b"good datA".as_slice(), "data that does not match the digest"),
         (b"good dat", "less than it announced"),
@@ -206,14 +208,14 @@ fn data_that_does_not_belong_to_the_digest_is_never_kept() {
 }
 
 #[test]
-fn a_source_that_lies_is_dropped_and_an_honest_one_finishes() {
+fn a_source_of_wrong_data_is_dropped_and_an_honest_one_completes_the_fetch() {
     let bob = Instance::start("bob", &[]);
     fs::write(bob.share().join("a.bin"), "good data").unwrap();
     assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
     bob.until_file(|file| file["digest"].is_string());
     let ada = Instance::start("ada", &["--join", &bob.address]);
     ada.until_peers(|ids| ids == ["bob"]);
-    // The liar is the first to be known.
+    // The lying source becomes known first.
     let mallory = liar(b"good data", b"bad  data");
     ada.search("a.b");
     let added = exchange(&ada.address, b"RESP", format!("a.bin {mallory}"));
@@ -225,7 +227,7 @@ fn a_source_that_lies_is_dropped_and_an_honest_one_finishes() {
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_fetched_ends_in_an_error() {
+fn a_fetch_fails_when_its_file_changes_meanwhile() {
     let bob = Instance::start("bob", &[]);
     let file = bob.share().join("film.mkv");
     crate::large_file(&file, 512);
@@ -241,5 +243,5 @@ fn a_file_that_changes_while_it_is_fetched_ends_in_an_error() {
     assert_eq!(ended["state"], "failed", "{ended}");
     assert!(ended["error"].as_str().unwrap().contains("bob: File has changed"), "{ended}");
     assert!(!ada.downloads().join("film.mkv").exists());
-    assert_eq!(bob.status()["peers"], 1, "it goes on");
+    assert_eq!(bob.status()["peers"], 1, "the program keeps its peer");
 }

@@ -1,23 +1,35 @@
-//! The file-sharing program as several real processes on loopback.
+//! The file-sharing program, run as several processes on loopback.
+//!
+//! - `hostile`: requests and replies of hostile peers.
+//! - `network`: searches, fetches and departures in a network of instances.
+//! - `originals`: interoperation with the original programs, byte for byte.
+//! - `page`: the page in a real browser. These tests are ignored by default:
+//!   `cargo test --test fileshare page:: -- --ignored`.
+//! - `program`: start, options, exit codes and output of the program.
+//! - `transfers`: transfers that wait, resume, are cancelled or cannot start.
+//! - `web`: the HTTP API of the page, and the subcommands that use it.
+//!
+//! `instance` runs the program.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
     missing_docs
 )]
 
-#[path = "../instance/mod.rs"]
-mod instance;
-
+#[path = "../common/mod.rs"]
+mod common;
 mod hostile;
+mod instance;
 mod network;
 mod originals;
+mod page;
 mod program;
-#[path = "../test_handlers/mod.rs"]
+#[path = "../common/test_handlers.rs"]
 mod test_handlers;
 mod transfers;
+mod web;
 
 use std::{
     fs::{self, File},
@@ -36,8 +48,8 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// A file of `mib` MiB whose parts differ, of the same content everywhere, which takes little room:
-/// all but the first bytes of each part are a hole.
+/// Creates a file of `mib` MiB. The content is the same everywhere, and each part differs from the
+/// others. The file is sparse: only the first bytes of each part take space on the disk.
 fn large_file(path: &Path, mib: u64) {
     use std::os::unix::fs::FileExt;
     let file = File::create(path).unwrap();
@@ -52,18 +64,18 @@ fn same_content(a: &Path, b: &Path) -> bool {
 }
 
 impl Instance {
-    /// Waits until the peers are so.
+    /// Waits until the ids of the peers satisfy `so`.
     fn until_peers(&self, so: impl Fn(&[&str]) -> bool) {
         self.events().wait("peers", |network| so(&ids(network)));
     }
 
-    /// Waits until there is a file like this.
+    /// Waits until a file of the list satisfies `so`.
     fn until_file(&self, so: impl Fn(&Value) -> bool) -> Value {
         let files = self.events().wait("files", |files| files.as_array().unwrap().iter().any(&so));
         files.as_array().unwrap().iter().find(|file| so(file)).unwrap().clone()
     }
 
-    /// Searches, until somebody else is known to have the file, with its digest if it is `digested`.
+    /// Searches until another peer has the file, with a digest if `digested` is set.
     fn find(&self, name: &str, digested: bool) -> Value {
         self.search(name);
         self.until_file(|file| {
@@ -77,14 +89,14 @@ impl Instance {
         assert_eq!(self.post("/api/search", &json!({ "key": key })).status, 200);
     }
 
-    /// Begins to fetch a file.
+    /// Starts a fetch.
     fn fetch(&self, what: &Value) -> Value {
         let answer = self.post("/api/fetch", what);
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()
     }
 
-    /// Fetches a file, to the end of the transfer.
+    /// Fetches a file and waits for the end of the transfer.
     fn fetched(&self, what: &Value) -> Value {
         let mut events = self.events();
         let begun = self.fetch(what);
@@ -93,7 +105,7 @@ impl Instance {
         })
     }
 
-    /// Waits for a notice with these words.
+    /// Waits for a notice that contains `words`.
     fn until_notice(events: &mut instance::Events, words: &str) -> Value {
         events.wait("notice", |notice| notice["text"].as_str().unwrap().contains(words))
     }

@@ -1,4 +1,4 @@
-//! Nodes of the program among themselves.
+//! Searches, fetches and departures in a network of instances.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{Instance, ids, large_file, names, same_content};
 
-/// One that knows its contact and nobody else.
+/// Starts an instance that knows only its contact.
 fn joined(id: &str, contact: &Instance) -> Instance {
     let node = Instance::start(id, &["--hops", "1", "--join", &contact.address]);
     node.until_peers(|ids| !ids.is_empty());
@@ -22,7 +22,7 @@ fn a_file_is_found_over_three_hops_and_fetched_with_its_digest() {
     let bob = joined("bob", &carol);
     let ada = joined("ada", &bob);
     assert_eq!(ids(&ada.get("/api/peers").json()), ["bob"]);
-    // Nobody within two hops has it.
+    // No node within two hops has the file.
     assert_eq!(ada.post("/api/search", &json!({"key": "my song", "ttl": 1})).status, 200);
     let found = ada.find("My Song.ogg", true);
     assert_eq!(found["owners"], json!(["dave"]));
@@ -35,7 +35,7 @@ fn a_file_is_found_over_three_hops_and_fetched_with_its_digest() {
     assert_eq!(transfer["state"], "done", "{transfer}");
     assert_eq!(fs::read(ada.downloads().join("My Song.ogg")).unwrap(), b"la la la");
     assert_eq!(names(&ada.downloads()), ["My Song.ogg"]);
-    // What was fetched is shared, too: now it is two hops nearer for the others.
+    // The fetched file is shared as well, so other nodes now find it two hops nearer.
     let here = ada.until_file(|file| file["name"] == "My Song.ogg" && file["local"] == true);
     assert_eq!(here["owners"], json!(["ada", "dave"]));
     bob.search("MY SONG");
@@ -43,7 +43,7 @@ fn a_file_is_found_over_three_hops_and_fetched_with_its_digest() {
 }
 
 #[test]
-fn the_picture_shows_who_knows_whom() {
+fn the_network_view_shows_which_nodes_know_each_other() {
     let carol = Instance::start("carol", &[]);
     let bob = joined("bob", &carol);
     let ada = joined("ada", &bob);
@@ -56,7 +56,7 @@ fn the_picture_shows_who_knows_whom() {
 }
 
 #[test]
-fn a_fetch_goes_on_from_another_source_when_one_is_killed_in_the_middle() {
+fn a_fetch_continues_from_another_source_when_its_source_is_killed() {
     const MIB: u64 = 768;
     let [mut bob, carol] = ["bob", "carol"].map(|id| Instance::start(id, &[]));
     for owner in [&bob, &carol] {
@@ -76,7 +76,10 @@ fn a_fetch_goes_on_from_another_source_when_one_is_killed_in_the_middle() {
     let moving = events.wait("transfer", |transfer| transfer["done"].as_u64() > Some(0));
     assert_eq!(moving["sources"].as_array().unwrap().len(), 2, "{moving}");
     bob.kill();
-    assert!(moving["done"].as_u64() < Some(MIB << 20), "killed in the middle: {moving}");
+    assert!(
+        moving["done"].as_u64() < Some(MIB << 20),
+        "the fetch had completed before the kill: {moving}"
+    );
     let ended = events.wait("transfer", |transfer| transfer["state"] != "running");
     assert_eq!(
         (&ended["state"], ended["done"].as_u64()),
@@ -85,12 +88,12 @@ fn a_fetch_goes_on_from_another_source_when_one_is_killed_in_the_middle() {
     );
     assert!(same_content(&ada.downloads().join("film.mkv"), &carol.share().join("film.mkv")));
     assert_eq!(names(&ada.downloads()), ["film.mkv"]);
-    // The sweep finds the dead one out.
+    // The ping sweep detects the dead node.
     ada.until_peers(|ids| ids == ["carol"]);
 }
 
 #[test]
-fn a_fetch_is_taken_up_again_after_the_fetching_process_was_killed() {
+fn a_fetch_resumes_after_the_fetching_process_was_killed() {
     const MIB: u64 = 512;
     let bob = Instance::start("bob", &[]);
     large_file(&bob.share().join("film.mkv"), MIB);
@@ -101,25 +104,28 @@ fn a_fetch_is_taken_up_again_after_the_fetching_process_was_killed() {
     let mut events = ada.events();
     ada.fetch(&json!({"name": "film.mkv"}));
     let moving = events.wait("transfer", |transfer| transfer["done"].as_u64() > Some(64 << 20));
-    assert!(moving["done"].as_u64() < Some(MIB << 20), "killed in the middle: {moving}");
+    assert!(
+        moving["done"].as_u64() < Some(MIB << 20),
+        "the fetch had completed before the kill: {moving}"
+    );
     ada.kill();
     let left = names(&ada.downloads());
     assert!(left.len() == 1 && left[0].starts_with(".fileshare-part-"), "{left:?}");
 
     let ada = ada.again("ada", &["--join", &bob.address]);
     ada.until_peers(|ids| !ids.is_empty());
-    assert_eq!(ada.get("/api/files").json(), json!([]), "what is not complete is not shared");
+    assert_eq!(ada.get("/api/files").json(), json!([]), "an incomplete file is not shared");
     ada.find("film.mkv", true);
     let ended = ada.fetched(&json!({"name": "film.mkv"}));
     assert_eq!(ended["state"], "done", "{ended}");
     let came = ada.status()["bytes_in"].as_u64().unwrap();
-    assert!(came < (MIB - 48) << 20, "what was there did not come again: {came}");
+    assert!(came < (MIB - 48) << 20, "parts that were stored were fetched again: {came}");
     assert!(same_content(&ada.downloads().join("film.mkv"), &bob.share().join("film.mkv")));
     assert_eq!(names(&ada.downloads()), ["film.mkv"]);
 }
 
 #[test]
-fn who_leaves_tells_the_others_and_its_files_are_gone() {
+fn a_leaving_node_notifies_its_peers_and_its_files_are_removed() {
     let bob = Instance::start("bob", &[]);
     let mut ada = joined("ada", &bob);
     fs::write(ada.share().join("a.txt"), "a").unwrap();
@@ -136,10 +142,10 @@ fn who_leaves_tells_the_others_and_its_files_are_gone() {
 }
 
 #[test]
-fn a_removed_peer_hears_of_it_and_a_rebuilt_network_drops_the_dead() {
+fn a_removed_peer_is_notified_and_a_rebuild_drops_dead_peers() {
     let carol = Instance::start("carol", &[]);
     let mut bob = joined("bob", &carol);
-    // A sweep is far away, so that only what is asked for here drops a peer.
+    // The next sweep is far away, so only this request can drop a peer.
     let ada = Instance::start("ada", &["--ping-every", "3600", "--join", &bob.address]);
     ada.until_peers(|ids| ids.len() == 2);
     bob.kill();
@@ -153,11 +159,11 @@ fn a_removed_peer_hears_of_it_and_a_rebuilt_network_drops_the_dead() {
 }
 
 #[test]
-fn a_search_that_is_repeated_finds_what_has_come_meanwhile() {
+fn a_repeated_search_finds_files_that_were_added_since() {
     let carol = Instance::start("carol", &[]);
     let bob = joined("bob", &carol);
     let ada = joined("ada", &bob);
-    // The first search finds nothing; an answer to the second says that the first has passed.
+    // The first search finds nothing. An answer to the second search shows that the first is over.
     fs::write(carol.share().join("other.txt"), "x").unwrap();
     assert_eq!(carol.post("/api/refresh", &json!({})).status, 200);
     ada.search("new.txt");
@@ -168,7 +174,7 @@ fn a_search_that_is_repeated_finds_what_has_come_meanwhile() {
 }
 
 #[test]
-fn an_existing_file_stays_unless_it_is_to_be_replaced() {
+fn an_existing_file_is_replaced_only_on_request() {
     let bob = Instance::start("bob", &[]);
     fs::write(bob.share().join("a.txt"), "new").unwrap();
     assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);

@@ -1,4 +1,5 @@
-//! The original programs, byte for byte (src/protocol.md#file-sharing): as callers and as callees.
+//! Interoperation with the original programs, byte for byte, as callers and as callees
+//! (src/protocol.md#file-sharing).
 
 use std::{
     fs,
@@ -13,27 +14,17 @@ use serde_json::json;
 
 use crate::{
     Instance,
+    common::frames::{frame, shown},
     instance::{LIMIT, has},
 };
 
-/// A frame as the originals pack it.
-pub(crate) fn frame(code: &[u8; 4], data: impl AsRef<[u8]>) -> Vec<u8> {
-    let data = data.as_ref();
-    [code.as_slice(), &(data.len() as u32).to_be_bytes(), data].concat()
-}
-
-/// Bytes as a literal.
-pub(crate) fn shown(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string()
-}
-
-/// One exchange as an original opens it: everything that comes until the end.
+/// Runs one exchange as an original does. Returns all received bytes.
 pub(crate) fn exchange(address: &str, code: &[u8; 4], data: impl AsRef<[u8]>) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     stream.write_all(&frame(code, data)).unwrap();
     let mut heard = Vec::new();
-    stream.read_to_end(&mut heard).expect("a clean end, not a reset");
+    stream.read_to_end(&mut heard).expect("the connection ends cleanly, not by a reset");
     shown(&heard)
 }
 
@@ -46,14 +37,15 @@ fn read_frame(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     Some((shown(&header[..4]), data))
 }
 
-/// A program like the originals: one frame from each connection, an answer, and it closes.
+/// A program like the originals: reads one frame per connection, answers and closes.
 pub(crate) struct Original {
     pub(crate) address: String,
     pub(crate) heard: Receiver<(String, String)>,
 }
 
 impl Original {
-    /// `answer` is told the code and the text, and answers bytes. Links are unknown to it.
+    /// `answer` receives its address, the code and the text, and returns the reply. The program
+    /// does not support links.
     pub(crate) fn start(answer: impl Fn(&str, &str, &str) -> Vec<u8> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -65,7 +57,7 @@ impl Original {
                 let Some((code, data)) = read_frame(&mut stream) else { continue };
                 let text = String::from_utf8(data).unwrap();
                 if code != "@LNK" {
-                    // The caller may have hung up already.
+                    // The caller may have closed the connection already.
                     stream.write_all(&answer(&me, &code, &text)).ok();
                 }
                 drop(stream);
@@ -88,7 +80,7 @@ impl Original {
     }
 }
 
-/// How both originals answer what is needed to join and leave.
+/// Answers like both originals to the requests of a join and a departure.
 pub(crate) fn joins(me: &str, code: &str, text: &str) -> Vec<u8> {
     match code {
         "NAME" => frame(b"REPL", me),
@@ -98,7 +90,7 @@ pub(crate) fn joins(me: &str, code: &str, text: &str) -> Vec<u8> {
         }
         "LIST" => frame(b"REPL", "0"),
         "QUIT" => frame(b"REPL", format!("Quit: peer removed: {text}")),
-        // PING: they just close.
+        // The originals close the connection on `PING`.
         _ => Vec::new(),
     }
 }
@@ -145,7 +137,7 @@ fn the_program_answers_an_original_byte_for_byte() {
 }
 
 #[test]
-fn a_header_and_a_small_body_come_in_one_read() {
+fn a_header_and_a_small_body_arrive_in_one_read() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join("a.txt"), "some text").unwrap();
     for (code, data, len) in [
@@ -157,7 +149,7 @@ fn a_header_and_a_small_body_come_in_one_read() {
         let mut stream = TcpStream::connect(&ada.address).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream.write_all(&frame(code, data)).unwrap();
-        // As the Java original reads: what one call returns is the header, and then the body.
+        // The Java original reads the header with one call and the body with the next one.
         let mut header = [0; 8];
         assert_eq!(stream.read(&mut header).unwrap(), 8);
         let mut body = [0; 64];
@@ -167,7 +159,7 @@ fn a_header_and_a_small_body_come_in_one_read() {
 }
 
 #[test]
-fn an_original_that_searches_hears_one_response_for_each_match() {
+fn an_original_that_searches_receives_one_response_for_each_match() {
     let ada = Instance::start("ada", &[]);
     for name in ["one song.ogg", "Two SONGS.ogg", "other.txt"] {
         fs::write(ada.share().join(name), "x").unwrap();
@@ -186,11 +178,11 @@ fn an_original_that_searches_hears_one_response_for_each_match() {
 }
 
 #[test]
-fn an_original_is_joined_searched_and_fetched_from_and_hears_goodbye() {
+fn an_original_is_joined_searched_and_fetched_from_and_receives_a_quit() {
     let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 249) as u8).collect();
     let (file, (give, found)) = (content.clone(), channel());
     let java = Original::start(move |me, code, text| match code {
-        // The Java original acknowledges, closes, and then tells what it has found.
+        // The Java original acknowledges, closes, and sends its matches afterwards.
         "QUER" => {
             give.send((me.to_owned(), text.to_owned())).unwrap();
             frame(b"REPL", "Query: ACK")
@@ -224,7 +216,7 @@ fn an_original_is_joined_searched_and_fetched_from_and_hears_goodbye() {
         "{ended}"
     );
     assert_eq!(fs::read(ada.downloads().join("my song.ogg")).unwrap(), content);
-    // It has a digest now, and is shared.
+    // The file has a digest now, and is shared.
     ada.until_file(|file| file["local"] == true && file["digest"].is_string());
     let missing = ada.fetched(&json!({"name": "other", "from": me}));
     let error = missing["error"].as_str().unwrap();
@@ -234,7 +226,7 @@ fn an_original_is_joined_searched_and_fetched_from_and_hears_goodbye() {
 }
 
 #[test]
-fn a_query_of_an_original_goes_on_from_node_to_node_and_echoes_are_dropped() {
+fn a_query_of_an_original_is_forwarded_and_its_copies_are_dropped() {
     let carol = Instance::start("carol", &[]);
     fs::write(carol.share().join("song.ogg"), "x").unwrap();
     assert_eq!(carol.post("/api/refresh", &json!({})).status, 200);
@@ -243,22 +235,22 @@ fn a_query_of_an_original_goes_on_from_node_to_node_and_echoes_are_dropped() {
     let ada = Instance::start("ada", &["--hops", "1", "--join", &bob.address]);
     ada.until_peers(|ids| ids == ["bob"]);
     let python = Original::start(joins);
-    // Not known to anybody: it is answered within the limit for strangers.
+    // The caller is not in any table, so the limit for unknown peers applies to the answers.
     let query = format!("{} song 2", python.address);
     for _ in 0..3 {
         assert_eq!(exchange(&ada.address, b"QUER", &query), r"REPL\x00\x00\x00\nQuery: ACK");
     }
     assert_eq!(python.until("RESP"), format!("song.ogg {}", carol.address));
     let echo = python.heard.recv_timeout(Duration::from_millis(700));
-    assert!(echo.is_err(), "one answer to one query: {echo:?}");
-    // With a ttl of 0 it goes no further than to ada.
+    assert!(echo.is_err(), "a copy of a query is answered: {echo:?}");
+    // A ttl of 0 ends the query at ada.
     let query = format!("{} song.o 0", python.address);
     exchange(&ada.address, b"QUER", &query);
     assert!(python.heard.recv_timeout(Duration::from_millis(700)).is_err());
     assert!(!has(&ada.get("/api/files").json(), "song.ogg"));
 }
 
-/// A node that is no peer of anybody's who searches, with files r1 to r6 to be found.
+/// Starts a node with the files r1 to r6 that is not a peer of the node that searches.
 fn with_six_files(id: &str, options: &[&str]) -> Instance {
     let node = Instance::start(id, options);
     for n in 1..=6 {
@@ -269,7 +261,7 @@ fn with_six_files(id: &str, options: &[&str]) -> Instance {
 }
 
 #[test]
-fn however_often_somebody_searches_over_two_hops_every_search_is_answered() {
+fn every_repeated_search_over_two_hops_is_answered() {
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--hops", "1", "--join", &ada.address]);
     bob.until_peers(|ids| ids == ["ada"]);
@@ -281,7 +273,7 @@ fn however_often_somebody_searches_over_two_hops_every_search_is_answered() {
     }
 }
 
-/// An original that passes queries on to `next`, with a hop less, as the originals do.
+/// An original that forwards queries to `next` with one hop less, as the originals do.
 fn passes_on(next: String) -> Original {
     Original::start(move |me, code, text| match code {
         "QUER" => {
@@ -299,7 +291,7 @@ fn passes_on(next: String) -> Original {
 }
 
 #[test]
-fn searches_that_go_through_an_original_are_all_answered() {
+fn every_search_through_an_original_is_answered() {
     let carol = with_six_files("carol", &[]);
     let middle = passes_on(carol.address.clone());
     let ada = Instance::start("ada", &["--hops", "1", "--join", &middle.address]);
@@ -310,7 +302,7 @@ fn searches_that_go_through_an_original_are_all_answered() {
 }
 
 #[test]
-fn an_original_that_searches_through_another_one_is_answered_each_time() {
+fn every_search_of_an_original_through_another_original_is_answered() {
     let carol = with_six_files("carol", &[]);
     let middle = passes_on(carol.address.clone());
     let python = Original::start(joins);
@@ -319,7 +311,7 @@ fn an_original_that_searches_through_another_one_is_answered_each_time() {
         assert_eq!(exchange(&middle.address, b"QUER", query), r"REPL\x00\x00\x00\nQuery: ACK");
         assert_eq!(python.until("RESP"), format!("r{n}.txt {}", carol.address));
     }
-    // One search that has many answers, and the same one again, as soon as it is no copy any more.
+    // One search with many answers, repeated as soon as it no longer counts as a copy.
     let query = format!("{} .txt 4", python.address);
     let all: Vec<_> = (1..=6).map(|n| format!("r{n}.txt {}", carol.address)).collect();
     for _ in 0..2 {
@@ -336,7 +328,7 @@ fn an_original_that_searches_through_another_one_is_answered_each_time() {
 }
 
 #[test]
-fn a_query_that_is_asked_again_is_answered_with_what_has_come_meanwhile() {
+fn a_repeated_query_is_answered_with_files_that_were_added_since() {
     let ada = Instance::start("ada", &[]);
     let python = Original::start(joins);
     let query = format!("{} late 0", python.address);
@@ -348,7 +340,7 @@ fn a_query_that_is_asked_again_is_answered_with_what_has_come_meanwhile() {
 }
 
 #[test]
-fn what_busy_programs_on_this_machine_send_again_and_again_is_never_refused() {
+fn repeated_queries_of_busy_programs_on_this_machine_are_never_refused() {
     let ada = with_six_files("ada", &[]);
     let python = Original::start(joins);
     for n in 0..200 {
@@ -362,12 +354,12 @@ fn what_busy_programs_on_this_machine_send_again_and_again_is_never_refused() {
 }
 
 #[test]
-fn an_answer_that_is_refused_is_not_called_told() {
+fn a_response_that_the_peer_refuses_is_not_reported_as_delivered() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join("my song.ogg"), "x").unwrap();
     fs::write(ada.share().join("song.ogg"), "x").unwrap();
     assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
-    // As the Java original, which reads two words and no more.
+    // Like the Java original, which reads exactly two words.
     let java = Original::start(|me, code, text| match code {
         "RESP" if text.split(' ').count() == 2 => {
             frame(b"REPL", format!("Resp: file info added {}", text.split(' ').next().unwrap()))
@@ -393,7 +385,7 @@ fn an_answer_that_is_refused_is_not_called_told() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_sent_is_spoken_of() {
+fn a_response_that_cannot_be_sent_is_reported() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join("song.ogg"), "x").unwrap();
     assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
@@ -407,7 +399,7 @@ fn an_answer_that_cannot_be_sent_is_spoken_of() {
 }
 
 #[test]
-fn a_peer_that_refuses_a_search_is_not_called_asked() {
+fn a_peer_that_refuses_a_search_is_not_reported_as_asked() {
     let busy = Original::start(|me, code, text| match code {
         "QUER" => frame(b"ERRO", "Busy"),
         _ => joins(me, code, text),

@@ -1,4 +1,4 @@
-//! Starting, and refusing to.
+//! Start, options, exit codes and output of the program.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ fn failed(options: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn what_is_in_the_way_is_said_with_exit_code_1() {
+fn a_failed_start_prints_the_cause_and_exits_with_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let (code, said) = failed(&["--listen", &address]);
@@ -43,7 +43,7 @@ fn what_is_in_the_way_is_said_with_exit_code_1() {
 }
 
 #[test]
-fn what_makes_no_sense_is_said_with_exit_code_2() {
+fn invalid_arguments_print_the_cause_and_exit_with_2() {
     for options in [
         ["--listen", "here"],
         ["--id", "two words"],
@@ -62,13 +62,13 @@ fn what_makes_no_sense_is_said_with_exit_code_2() {
 }
 
 #[test]
-fn json_is_for_commands_and_starts_no_node() {
+fn the_json_option_belongs_to_subcommands_and_starts_no_node() {
     let (code, said) = failed(&["--json"]);
     assert!(code == 2 && said.contains("fileshare status --json"), "{code}: {said}");
 }
 
 #[test]
-fn the_help_says_what_happens_without_a_command_and_describes_each_word() {
+fn the_help_explains_the_default_action_and_describes_each_argument() {
     let printed = |arguments: &[&str]| {
         let output = program().args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
@@ -88,7 +88,7 @@ fn the_help_says_what_happens_without_a_command_and_describes_each_word() {
 }
 
 #[test]
-fn a_wrong_address_of_a_page_is_said_with_what_to_write() {
+fn the_error_for_an_invalid_page_address_says_what_to_write() {
     let ada = Instance::start("ada", &[]);
     for (arguments, code, said) in [
         (&["--web", "8000"][..], 2, "write 127.0.0.1:8000"),
@@ -106,7 +106,7 @@ fn a_wrong_address_of_a_page_is_said_with_what_to_write() {
 }
 
 #[test]
-fn a_node_that_listens_on_a_name_is_reached_by_programs_that_know_ipv4_alone() {
+fn a_node_that_listens_on_a_host_name_is_reachable_by_ipv4_only_programs() {
     let ada = Instance::start("ada", &["--listen", "localhost:0", "--web", "localhost:0"]);
     assert!(ada.address.starts_with("127.0.0.1:"), "{}", ada.address);
     assert!(ada.web.starts_with("127.0.0.1:"), "{}", ada.web);
@@ -124,7 +124,7 @@ fn a_node_that_listens_on_a_name_is_reached_by_programs_that_know_ipv4_alone() {
     assert_eq!(status.status.code(), Some(0), "{}", text(&status.stderr));
 }
 
-/// The program without folders of its own, as a user starts it.
+/// The program as a user starts it: without folders of its own.
 struct Plain {
     child: Child,
     lines: BufReader<ChildStdout>,
@@ -149,7 +149,7 @@ impl Plain {
         Self { child, lines, errors }
     }
 
-    /// The rest of the next line that begins so.
+    /// Reads up to the next line with this prefix. Returns the rest of the line.
     fn line(&mut self, begin: &str) -> String {
         rest_of_line(&mut self.lines, begin)
     }
@@ -158,7 +158,7 @@ impl Plain {
         rest_of_line(&mut self.errors, begin)
     }
 
-    /// Its exit code, and the rest of what it said, the errors last.
+    /// Sends the signal. Returns the exit code and the remaining output, errors last.
     fn end(mut self, signal: &str) -> (Option<i32>, String) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
@@ -179,7 +179,11 @@ impl Drop for Plain {
 fn rest_of_line(lines: &mut impl BufRead, begin: &str) -> String {
     loop {
         let mut line = String::new();
-        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended before {begin:?}");
+        assert_ne!(
+            lines.read_line(&mut line).unwrap(),
+            0,
+            "the program ended before it printed {begin:?}"
+        );
         if let Some(rest) = line.strip_prefix(begin) {
             return rest.trim_end().to_owned();
         }
@@ -187,7 +191,7 @@ fn rest_of_line(lines: &mut impl BufRead, begin: &str) -> String {
 }
 
 #[test]
-fn without_options_it_shares_a_sample_and_what_another_one_fetches_of_it_stays() {
+fn without_options_it_shares_a_sample_and_a_fetched_copy_outlives_it() {
     let (home, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut ada = Plain::start(home.path(), &[]);
     let address = ada.line("listening on ");
@@ -200,7 +204,7 @@ fn without_options_it_shares_a_sample_and_what_another_one_fetches_of_it_stays()
     let mut bob = Plain::start(other.path(), &["--join", &address]);
     let of_bob = bob.line("listening on ");
     let downloads = PathBuf::from(bob.line("fetched files go to "));
-    // An id that is the address is said once.
+    // An id that equals the address is printed once.
     assert_eq!(bob.line("peer added: "), address);
     assert_eq!(ada.line("peer added: "), of_bob);
     let asked = subcommand(other.path(), &["search", "sample", "--wait", "3"]);
@@ -215,7 +219,7 @@ fn without_options_it_shares_a_sample_and_what_another_one_fetches_of_it_stays()
         assert_eq!(code, Some(0), "{signal}: {rest}");
         assert!(rest.contains("peers told: "), "{signal}: {rest}");
     }
-    assert!(!folder.exists(), "it is removed at the end");
+    assert!(!folder.exists(), "the temporary folder is removed at the end");
     assert_eq!(fs::read(fetched).unwrap(), content);
     for home in [home, other] {
         let left: Vec<_> =
@@ -229,7 +233,7 @@ fn without_options_it_shares_a_sample_and_what_another_one_fetches_of_it_stays()
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_program_that_is_to_outlive_its_terminal_does() {
+fn a_program_that_is_started_to_ignore_hangups_keeps_ignoring_them() {
     let home = tempfile::tempdir().unwrap();
     let mut shell = Command::new("sh");
     shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(program().get_program());
@@ -245,13 +249,13 @@ fn a_program_that_is_to_outlive_its_terminal_does() {
 }
 
 #[test]
-fn a_contact_that_is_away_is_said_once_and_joined_when_it_is_there() {
+fn an_unreachable_contact_is_reported_once_and_joined_when_it_appears() {
     let home = tempfile::tempdir().unwrap();
     let away = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = away.local_addr().unwrap().to_string();
     let (tell, first) = std::sync::mpsc::channel();
     let listening = std::thread::spawn(move || {
-        // Each connection is closed, until the first try is over and the next one has begun.
+        // Close each connection until the first attempt is over and the next one has begun.
         loop {
             let is_over = first.try_recv().is_ok();
             drop(away.accept());
@@ -273,7 +277,7 @@ fn a_contact_that_is_away_is_said_once_and_joined_when_it_is_there() {
 }
 
 #[test]
-fn a_join_that_is_tried_again_says_so() {
+fn a_retried_join_is_reported_as_retried() {
     let full = ["--max-peers", "1"];
     let ada = Instance::start("ada", &full);
     let carol = Instance::start("carol", &[&full[..], &["--join", &ada.address]].concat());
@@ -288,7 +292,7 @@ fn a_join_that_is_tried_again_says_so() {
 }
 
 #[test]
-fn a_fetch_of_an_own_file_says_that_it_is_here_and_where() {
+fn a_fetch_of_an_own_file_says_where_the_file_is() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join("notes.txt"), "n").unwrap();
     fs::write(ada.downloads().join("song.ogg"), "s").unwrap();
@@ -310,7 +314,7 @@ fn a_fetch_of_an_own_file_says_that_it_is_here_and_where() {
 }
 
 #[test]
-fn a_handler_that_panics_or_dawdles_costs_its_asker_an_error_and_the_program_nothing() {
+fn a_panicking_or_slow_handler_fails_its_caller_and_the_program_keeps_serving() {
     let ada = Instance::start("ada", &["--test-handlers"]);
     test_handlers::keep_the_program_serving(&ada.address);
     assert_eq!(ada.get("/api/status").json()["id"], "ada");

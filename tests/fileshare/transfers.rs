@@ -1,4 +1,4 @@
-//! Transfers that wait, are cancelled, or cannot be.
+//! Transfers that wait, resume, are cancelled or cannot start.
 
 use std::{fs, io::Write, process::Command};
 
@@ -6,15 +6,16 @@ use serde_json::{Value, json};
 
 use crate::{
     Instance,
+    common::frames::frame,
     instance::has,
     large_file, names,
-    originals::{Original, exchange, frame, joins},
+    originals::{Original, exchange, joins},
     same_content,
 };
 
 const MIB: u64 = 512;
 
-/// Two nodes of which the first has a long film, and the second knows.
+/// Starts two nodes. The first has a long film, which the second knows.
 fn with_film() -> (Instance, Instance) {
     let bob = Instance::start("bob", &[]);
     large_file(&bob.share().join("film.mkv"), MIB);
@@ -31,13 +32,13 @@ fn waits_for<'a>(words: &'a str) -> impl Fn(&Value) -> bool + 'a {
 }
 
 #[test]
-fn a_transfer_is_cancelled_by_its_number_or_its_name_and_leaves_nothing() {
+fn a_transfer_is_cancelled_by_number_or_name_and_leaves_no_file() {
     let (bob, ada) = with_film();
     for by_name in [true, false] {
         let mut events = ada.events();
         let begun = ada.fetch(&json!({"name": "film.mkv"}));
         events.wait("transfer", |transfer| transfer["done"].as_u64() > Some(0));
-        // So that it cannot come to its end.
+        // Keeps the transfer from completing.
         bob.signal("STOP");
         let number = begun["number"].to_string();
         if by_name {
@@ -63,14 +64,14 @@ fn a_transfer_is_cancelled_by_its_number_or_its_name_and_leaves_nothing() {
 }
 
 #[test]
-fn a_fetch_from_an_owner_that_sleeps_waits_and_goes_on_where_it_was() {
+fn a_fetch_from_a_suspended_owner_waits_and_resumes_where_it_was() {
     let (bob, ada) = with_film();
     let bytes_in = || ada.status()["bytes_in"].as_u64().unwrap();
     let mut tries = 0;
-    // On a busy machine all may have come before the signal does: then once more.
+    // On a busy machine the transfer may complete before the signal arrives. Then try again.
     let (mut events, before) = loop {
         tries += 1;
-        assert!(tries < 20, "it never sleeps in the middle");
+        assert!(tries < 20, "the owner was never suspended during a transfer");
         let (mut events, before) = (ada.events(), bytes_in());
         ada.fetch(&json!({"name": "film.mkv", "replace": true}));
         events.wait("transfer", |transfer| transfer["done"].as_u64() > Some(64 << 20));
@@ -91,17 +92,17 @@ fn a_fetch_from_an_owner_that_sleeps_waits_and_goes_on_where_it_was() {
     let ended = events.wait("transfer", |transfer| transfer["state"] != "running");
     assert_eq!((&ended["state"], &ended["waits"]), (&json!("done"), &Value::Null), "{ended}");
     let came = bytes_in() - before;
-    assert!(came < (MIB + 32) << 20, "what was there did not come again: {came}");
+    assert!(came < (MIB + 32) << 20, "parts that were stored were fetched again: {came}");
     assert!(same_content(&ada.downloads().join("film.mkv"), &bob.share().join("film.mkv")));
 }
 
 #[test]
-fn a_file_that_grows_and_is_renamed_comes_as_it_was_when_it_was_asked_for() {
+fn a_file_that_grows_and_is_renamed_arrives_as_it_was_at_the_request() {
     let (bob, ada) = with_film();
     let mut events = ada.events();
     ada.fetch(&json!({"name": "film.mkv"}));
     let moving = events.wait("transfer", |transfer| transfer["done"].as_u64() > Some(0));
-    assert!(moving["done"].as_u64() < Some(MIB << 20), "in the middle: {moving}");
+    assert!(moving["done"].as_u64() < Some(MIB << 20), "the fetch had completed already: {moving}");
     let [film, other] = ["film.mkv", "other.mkv"].map(|name| bob.share().join(name));
     let mut file = fs::OpenOptions::new().append(true).open(&film).unwrap();
     file.write_all(b"and more").unwrap();
@@ -114,7 +115,7 @@ fn a_file_that_grows_and_is_renamed_comes_as_it_was_when_it_was_asked_for() {
 }
 
 #[test]
-fn the_files_of_an_owner_that_does_not_answer_need_no_new_search() {
+fn the_files_of_an_unresponsive_owner_need_no_new_search() {
     let mut bob = Instance::start("bob", &[]);
     fs::write(bob.share().join("a.txt"), "a").unwrap();
     assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
@@ -124,16 +125,16 @@ fn the_files_of_an_owner_that_does_not_answer_need_no_new_search() {
     bob.kill();
     ada.until_peers(|ids| ids.is_empty());
     assert!(has(&ada.get("/api/files").json(), "a.txt"));
-    // Who fetches it hears what is the matter, and it stays on its way.
+    // The node that fetches learns the reason, and the transfer stays active.
     let mut events = ada.events();
     ada.fetch(&json!({"name": "a.txt"}));
     events.wait("transfer", waits_for("bob does not answer"));
 }
 
 #[test]
-fn what_cannot_be_served_is_not_offered_and_the_reason_is_told() {
+fn a_file_that_cannot_be_served_is_not_offered_and_the_reason_is_shown() {
     let bob = Instance::start("bob", &[]);
-    // The folder is read now and then: it may be seen before anybody asks for that.
+    // The folder is also read periodically, so the file may be seen before the request.
     let mut events = bob.events();
     let share = bob.share();
     fs::File::create(share.join("huge.img")).unwrap().set_len((256 << 30) + 1).unwrap();
@@ -158,7 +159,7 @@ fn what_cannot_be_served_is_not_offered_and_the_reason_is_told() {
     let (_, listed, _) = bob.subcommand(&["files"]);
     assert!(listed.contains("such as \"huge.img\""), "{listed}");
 
-    // Who asks for it all the same hears at once.
+    // A request for the file fails at once.
     let ada = Instance::start("ada", &["--join", &bob.address]);
     ada.until_peers(|ids| ids == ["bob"]);
     let ended = ada.fetched(&json!({"name": "huge.img", "from": "bob"}));
@@ -167,7 +168,7 @@ fn what_cannot_be_served_is_not_offered_and_the_reason_is_told() {
 }
 
 #[test]
-fn a_file_that_was_fetched_from_an_original_stands_once_in_the_list() {
+fn a_file_that_was_fetched_from_an_original_is_listed_once() {
     let java = Original::start(|me, code, text| match code {
         "FGET" => frame(b"REPL", "la la la"),
         _ => joins(me, code, text),
@@ -192,7 +193,7 @@ fn a_file_that_was_fetched_from_an_original_stands_once_in_the_list() {
 }
 
 #[test]
-fn a_name_that_is_a_path_is_shown_with_why_it_cannot_be_fetched() {
+fn a_file_name_that_is_a_path_is_shown_with_the_reason_it_cannot_be_fetched() {
     let java = Original::start(joins);
     let ada = Instance::start("ada", &["--join", &java.address]);
     java.until("JOIN");
@@ -211,7 +212,7 @@ fn a_name_that_is_a_path_is_shown_with_why_it_cannot_be_fetched() {
 }
 
 #[test]
-fn what_does_not_fit_on_the_disk_waits_for_room_and_small_files_come() {
+fn a_file_that_does_not_fit_on_the_disk_waits_for_space_and_small_files_arrive() {
     let bob = Instance::start("bob", &[]);
     large_file(&bob.share().join("film.mkv"), 16);
     fs::write(bob.share().join("small.txt"), "small").unwrap();
@@ -227,7 +228,7 @@ fn what_does_not_fit_on_the_disk_waits_for_room_and_small_files_come() {
     }
     let downloads = small.path().join("d");
     fs::create_dir(&downloads).unwrap();
-    // What an earlier life has left gives way.
+    // A leftover file of an earlier run is removed.
     let left = downloads.join(format!(".fileshare-part-{}", "0".repeat(64)));
     fs::write(&left, vec![7; 4 << 20]).unwrap();
     let options = ["--join", &bob.address, "--downloads", downloads.to_str().unwrap()];
@@ -241,7 +242,7 @@ fn what_does_not_fit_on_the_disk_waits_for_room_and_small_files_come() {
     assert!(waits["waits"].as_str().unwrap().contains(downloads.to_str().unwrap()), "{waits}");
     let came = ada.fetched(&json!({"name": "small.txt"}));
     assert_eq!(came["state"], "done", "{came}");
-    assert_eq!(names(&downloads), ["small.txt"], "nothing hidden takes room");
+    assert_eq!(names(&downloads), ["small.txt"], "no hidden file takes space");
     assert!(mount("mount", &["-o", "remount,size=64m"]));
     let ended = events.wait("transfer", |transfer| {
         transfer["name"] == "film.mkv" && transfer["state"] != "running"

@@ -1,7 +1,11 @@
-//! The fuzz targets without a fuzzer: every input that is kept in `corpus`, and mutations of them from
-//! a seed. `fuzz_targets` hands the same targets to libFuzzer; `README.md` says how.
+//! Runs the fuzz targets without a fuzzer: on every input in `corpus`, and on mutations of these
+//! inputs from a seed. `fuzz_targets` passes the same targets to libFuzzer; `README.md` explains
+//! how.
 //!
 //! `SEED=42 cargo test --all-features --test fuzz` repeats a run.
+//!
+//! - `targets`: one function for each parser of data from the network.
+//! - `mutate`: new inputs from old ones.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -32,13 +36,14 @@ use mutate::Mutator;
 use targets::{ALL, Target};
 use tokio::time::Instant;
 
-/// Inputs for each target, where nothing else says how long: a second or so.
+/// Inputs for each target by default; about one second.
 const INPUTS: u64 = 2_000;
 
-/// How long the full check runs each target.
+/// Time for each target in the full check.
 const LONGER: Duration = Duration::from_secs(3);
 
-/// An input that takes longer is as bad as one that panics. They take microseconds.
+/// Time limit of one input. Inputs take microseconds; one that takes longer is a failure, like a
+/// panic.
 const TOO_LONG: Duration = Duration::from_secs(2);
 
 fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -50,7 +55,7 @@ fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     paths.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
-/// Runs one input; one that breaks a promise is kept beside the test's other output.
+/// Runs one input. Stores an input that breaks a promise beside the other output of the tests.
 fn survive(name: &str, target: Target, input: &[u8], whence: &str) {
     let began = Instant::now();
     let survived = catch_unwind(AssertUnwindSafe(|| target(input))).is_ok();
@@ -66,7 +71,8 @@ fn seed() -> u64 {
     std::env::var("SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap())
 }
 
-/// Runs a target over mutations of its corpus until it is told to stop. Returns how many.
+/// Runs a target on mutations of its corpus while `go_on` returns true. Returns the number of
+/// inputs.
 fn fuzz(name: &str, target: Target, seed: u64, mut go_on: impl FnMut(u64) -> bool) -> u64 {
     let corpus: Vec<_> = corpus(name).into_iter().map(|(_, input)| input).collect();
     let mut mutator = Mutator::new(corpus, seed);
@@ -79,7 +85,7 @@ fn fuzz(name: &str, target: Target, seed: u64, mut go_on: impl FnMut(u64) -> boo
 }
 
 #[test]
-fn every_input_that_was_kept_is_survived() {
+fn every_input_of_the_corpus_keeps_the_promises() {
     for (name, target) in ALL {
         let corpus = corpus(name);
         assert!(!corpus.is_empty(), "{name} has no inputs");
@@ -90,7 +96,7 @@ fn every_input_that_was_kept_is_survived() {
 }
 
 #[test]
-fn mutations_of_the_inputs_are_survived() {
+fn mutations_of_the_corpus_keep_the_promises() {
     let seed = seed();
     for (name, target) in ALL {
         fuzz(name, target, seed, |inputs| inputs < INPUTS);
@@ -99,7 +105,7 @@ fn mutations_of_the_inputs_are_survived() {
 
 #[test]
 #[ignore = "three seconds for each target"]
-fn more_mutations_of_the_inputs_are_survived() {
+fn mutations_of_the_corpus_keep_the_promises_for_three_seconds_a_target() {
     let seed = seed();
     for (name, target) in ALL {
         let began = Instant::now();
@@ -109,7 +115,7 @@ fn more_mutations_of_the_inputs_are_survived() {
 }
 
 #[test]
-fn every_target_can_be_given_to_libfuzzer() {
+fn every_target_has_a_corpus_and_a_libfuzzer_program() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz");
     let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
     for (name, _) in ALL {

@@ -1,14 +1,14 @@
-//! New inputs out of old ones.
+//! Makes new inputs from old ones.
 
 use fastrand::Rng;
 
 /// The longest input, in bytes.
 const MAX_LEN: usize = 4 << 10;
 
-/// Bytes at which something tends to change.
+/// Boundary values that often change the result of a parser.
 const EDGES: [u8; 12] = [0, 1, 2, 5, 8, b' ', b'\n', b'"', 0x7f, 0x80, 0xfe, 0xff];
 
-/// Changes inputs of a corpus at random.
+/// Changes the inputs of a corpus at random.
 pub(crate) struct Mutator {
     corpus: Vec<Vec<u8>>,
     random: Rng,
@@ -79,7 +79,7 @@ impl Mutator {
                 self.input.splice(at..at, copy);
             }
             _ => {
-                // Something of another one.
+                // Copies a piece of another input.
                 let other = &self.corpus[self.random.usize(..self.corpus.len())];
                 let (a, b) = (self.random.usize(..=other.len()), self.random.usize(..=other.len()));
                 self.input.splice(at..at, other[a.min(b)..a.max(b)].iter().copied());

@@ -1,4 +1,4 @@
-//! What the public face offers is the same over links and in classic exchanges.
+//! The API behaves the same over links and in classic exchanges.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::{
 
 const BOTH: [Over; 2] = [Over::Classic, Over::Link];
 
-/// Twice a number.
+/// Asks for twice a number.
 #[derive(Message, Serialize, Deserialize)]
 #[rtype(result = "u64")]
 struct Double(u64);
@@ -52,7 +52,7 @@ fn frames(count: usize) -> impl Iterator<Item = Frame> {
 }
 
 #[actix::test]
-async fn every_kind_of_reply_comes_over_both() {
+async fn every_kind_of_reply_arrives_over_links_and_in_classic_exchanges() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let kinds = handler::from_fn(async |msg| match msg.frame.as_str().unwrap() {
@@ -83,7 +83,7 @@ async fn every_kind_of_reply_comes_over_both() {
 }
 
 #[actix::test]
-async fn bodies_stream_in_both_directions_over_both() {
+async fn bodies_stream_in_both_directions_over_links_and_in_classic_exchanges() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let back = handler::from_fn(async |msg: actix_peer::Incoming| {
@@ -99,7 +99,7 @@ async fn bodies_stream_in_both_directions_over_both() {
             let body = Outgoing::body("SINK", len, zeros(len)).over(over);
             assert_eq!(ask(&ada, &bob, body).await.unwrap(), len.to_string());
         }
-        // More than all windows hold, answered while it comes.
+        // More than all windows hold. The answer comes while the body is sent.
         let body = Outgoing::body("BACK", 8 << 20, zeros(8 << 20)).over(over);
         let mut replies = ada.request(bob.info(), body).await.unwrap();
         let mut got = 0;
@@ -111,7 +111,7 @@ async fn bodies_stream_in_both_directions_over_both() {
 }
 
 #[actix::test]
-async fn a_source_that_ends_too_early_is_the_callers_error() {
+async fn a_body_source_that_ends_too_early_is_an_error_of_the_caller() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, bob) = (node(&wires, "ada").await, node(&wires, "bob").await);
@@ -120,14 +120,14 @@ async fn a_source_that_ends_too_early_is_the_callers_error() {
             let body = Outgoing::body("SINK", len, zeros(there)).over(over);
             let asked = async { ada.request(bob.info(), body).await?.collect().await };
             let error = asked.await.unwrap_err();
-            // The handler was called with what was there.
+            // The handler was called with the data that was there.
             assert!(matches!(error, RequestError::Write { sent: true, .. }), "{error:?}");
         }
     }
 }
 
 #[actix::test]
-async fn typed_messages_go_over_both_and_are_refused_alike() {
+async fn typed_messages_are_answered_and_refused_alike_over_links_and_in_classic_exchanges() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = builder(&wires, "bob").on::<Double>(Doubler.start()).unwrap().start().await.unwrap();
@@ -148,7 +148,7 @@ async fn typed_messages_go_over_both_and_are_refused_alike() {
 }
 
 #[actix::test]
-async fn the_handler_sees_which_way_a_message_came() {
+async fn the_handler_sees_whether_a_message_came_over_a_link_or_a_classic_exchange() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, bob) = (node(&wires, "ada").await, node(&wires, "bob").await);
@@ -158,13 +158,17 @@ async fn the_handler_sees_which_way_a_message_came() {
     };
     assert_eq!(by(Over::Classic).await, "Classic");
     assert_eq!(by(Over::Link).await, "Link");
-    assert_eq!(by(Over::Classic).await, "Classic", "as long as the link is open, too");
-    // Unless asked for something else, a link is taken.
+    assert_eq!(
+        by(Over::Classic).await,
+        "Classic",
+        "a classic exchange is used even if a link is open"
+    );
+    // By default a link is used.
     assert_eq!(via(&ada, &bob).await.unwrap(), Via::Link);
 }
 
 #[actix::test]
-async fn an_unknown_code_and_a_message_that_is_too_long_are_refused_over_both() {
+async fn unknown_codes_and_too_long_messages_are_refused_over_links_and_classic_exchanges() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = node_with(&wires, "ada", Config::default().max_frame_len(1 << 20)).await;
@@ -197,7 +201,7 @@ async fn one_way_messages_and_requests_reach_a_handler_in_the_order_sent() {
     let taken = Taken::default();
     let recorder = Recorder::start(&taken, Duration::ZERO);
     let builder = builder(&wires, "bob").handle("NOTE", recorder).unwrap();
-    // Few places, so that some have to wait for one.
+    // Few permits, so that some messages have to wait.
     let config = Config::default().max_requests_per_code(2);
     let (ada, bob) = (node(&wires, "ada").await, builder.config(config).start().await.unwrap());
     let mut asked = Vec::new();
@@ -221,7 +225,7 @@ async fn one_way_messages_and_requests_reach_a_handler_in_the_order_sent() {
     assert_eq!(taken.all(), sent);
 }
 
-/// Notes how many came together.
+/// Records how many messages came together.
 struct Batches(Taken);
 
 impl Actor for Batches {
@@ -239,7 +243,7 @@ impl Handler<IncomingBatch> for Batches {
 }
 
 #[actix::test]
-async fn a_handler_of_batches_gets_what_one_read_brought_in_order() {
+async fn a_batch_handler_receives_the_messages_of_one_read_in_order() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let taken = Taken::default();
@@ -255,7 +259,7 @@ async fn a_handler_of_batches_gets_what_one_read_brought_in_order() {
     assert!(all.len() < 10, "{} batches", all.len());
     let numbers: Vec<_> = (0..100).map(|n| n.to_string()).collect();
     assert_eq!(all.join(" "), numbers.join(" "));
-    // Whoever asks, in whichever way, comes alone and gets the end as the answer.
+    // A request of any kind comes alone, and the end of the exchange is its answer.
     for over in BOTH {
         let message = Outgoing::from(Frame::text("BATC", "asked")).over(over);
         let replies = ada.request(bob.info(), message).await.unwrap();
@@ -265,7 +269,7 @@ async fn a_handler_of_batches_gets_what_one_read_brought_in_order() {
 }
 
 #[actix::test]
-async fn a_message_that_is_to_be_acknowledged_is_handled_when_that_returns() {
+async fn notify_acked_returns_after_the_message_reached_its_acknowledgement_level() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let taken = Taken::default();
@@ -298,7 +302,7 @@ async fn a_message_that_is_to_be_acknowledged_is_handled_when_that_returns() {
 }
 
 #[actix::test]
-async fn replies_are_read_one_by_one_and_dropping_them_ends_the_exchange_alone() {
+async fn replies_are_read_one_by_one_and_dropping_them_ends_only_their_exchange() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let endless = handler::from_fn(async |_| {
@@ -314,7 +318,7 @@ async fn replies_are_read_one_by_one_and_dropping_them_ends_the_exchange_alone()
     }
     pass(SECOND).await;
     let open: Vec<_> = ada.status().await.links.iter().map(|link| link.open).collect();
-    assert_eq!(open, [0], "the link lives, the exchange does not");
+    assert_eq!(open, [0], "the link is open, and the exchange has ended");
     assert_eq!(ask(&ada, &bob, echo("go on")).await.unwrap(), "go on");
     assert!(holds_nothing(&bob).await);
 }
@@ -340,7 +344,7 @@ fn peer_id(name: &str) -> PeerId {
     crate::id_of(name).to_string().parse().unwrap()
 }
 
-/// "w2" was found where "w1" was asked for, and nothing was sent to it.
+/// "w2" was found at the address of "w1", and nothing was sent to it.
 fn is_another(error: &RequestError) -> bool {
     let RequestError::Identity(fault) = error else { return false };
     let (at, expected, found) = ("w2:9000".parse().unwrap(), peer_id("w1"), peer_id("w2"));
@@ -348,16 +352,16 @@ fn is_another(error: &RequestError) -> bool {
     *fault == wrong && !error.may_have_been_handled()
 }
 
-/// Asks for the name that a peer, or the node at an address, gives.
+/// Asks a peer, or the node at an address, for its name.
 async fn name(ada: &Peer, of: impl IntoTarget) -> Result<Vec<Frame>, RequestError> {
     ada.request(of, Frame::empty(TypeCode::NAME)).await?.collect().await
 }
 
-/// What comes of a message by each verb.
+/// The results of a message by each verb.
 async fn by_every_verb(ada: &Peer, known: &PeerInfo, to: impl IntoTarget + Clone) {
     let mut results = Vec::new();
     for verb in 0..7 {
-        // It is taken out when it is verified anew.
+        // The peer is removed when it is verified again.
         pass(SECOND).await;
         ada.peers().add(known.clone()).await.unwrap();
         let (to, message) = (to.clone(), echo("x"));
@@ -379,7 +383,7 @@ async fn by_every_verb(ada: &Peer, known: &PeerInfo, to: impl IntoTarget + Clone
                 other => panic!("{other:?}"),
             },
             _ => match ada.request(to, Outgoing::body("ECHO", 1, zeros(1))).await {
-                // Only a frame can be passed on.
+                // Only a frame can be forwarded.
                 Err(RequestError::BodyNotRouted) => continue,
                 other => other.map(drop),
             },
@@ -391,9 +395,9 @@ async fn by_every_verb(ada: &Peer, known: &PeerInfo, to: impl IntoTarget + Clone
 }
 
 #[actix::test]
-async fn what_is_for_an_id_never_reaches_another_node_whatever_the_verb() {
+async fn a_message_for_an_id_never_reaches_another_node_by_any_verb() {
     tokio::time::pause();
-    // Over the link that the first of these opens, and over one that was open before.
+    // Over the link that the first of these verbs opens, and over a link that was open before.
     for opened in [false, true] {
         let wires = MemoryNetwork::new(1);
         let (ada, w2, w1, taken) = replaced(&wires, Config::default()).await;
@@ -408,14 +412,14 @@ async fn what_is_for_an_id_never_reaches_another_node_whatever_the_verb() {
         by_every_verb(&ada, &w1, w1.id().clone()).await;
         by_every_verb(&ada, &w1, Target::routed(w1.id().clone())).await;
         assert_eq!(taken.len(), usize::from(opened));
-        // The address alone means the node that is there.
+        // The address alone means whichever node is there.
         ask_address().await;
         w2.stop().await;
     }
 }
 
 #[actix::test]
-async fn a_node_without_links_that_gives_another_name_is_not_the_one_that_was_asked() {
+async fn a_classic_only_node_with_another_name_is_not_taken_for_the_target() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, w2, w1, _) = replaced(&wires, Config::default().links(false)).await;
@@ -427,7 +431,7 @@ async fn a_node_without_links_that_gives_another_name_is_not_the_one_that_was_as
 }
 
 #[actix::test]
-async fn a_peer_at_whose_address_another_node_is_found_is_verified_anew_and_taken_out() {
+async fn a_peer_whose_address_answers_with_another_id_is_verified_again_and_removed() {
     tokio::time::pause();
     for links in [true, false] {
         let wires = MemoryNetwork::new(1);

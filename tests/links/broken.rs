@@ -1,4 +1,4 @@
-//! Links that break: what is known of the messages then, and what is sent again.
+//! Broken links: what the errors say, and which messages are sent again.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -24,7 +24,7 @@ async fn two(wires: &MemoryNetwork, taken: &Taken) -> (Peer, Peer) {
     (node(wires, "ada").await, bob)
 }
 
-/// Bytes that a conversation takes in a direction.
+/// The number of bytes that a conversation sends in a direction.
 async fn bytes(talk: impl AsyncFn(&Peer, &Peer), direction: StreamDirection) -> u64 {
     let wires = MemoryNetwork::new(1);
     let (ada, bob) = two(&wires, &Taken::default()).await;
@@ -37,7 +37,7 @@ async fn bytes(talk: impl AsyncFn(&Peer, &Peer), direction: StreamDirection) -> 
 }
 
 #[actix::test]
-async fn wherever_a_link_is_cut_the_errors_tell_the_truth_and_nothing_is_handled_twice() {
+async fn wherever_a_link_is_cut_the_errors_are_true_and_nothing_is_handled_twice() {
     tokio::time::pause();
     let mut told = BTreeSet::new();
     for direction in DIRECTIONS {
@@ -59,7 +59,7 @@ async fn wherever_a_link_is_cut_the_errors_tell_the_truth_and_nothing_is_handled
                 assert!(handled <= 1, "{at}");
                 match result {
                     Ok(true) => assert_eq!(handled, 1, "{at}"),
-                    // On its way, no more than that.
+                    // A one-way message was sent, which promises no more.
                     Ok(false) => {}
                     Err(error) => {
                         let possible = error.may_have_been_handled();
@@ -70,11 +70,12 @@ async fn wherever_a_link_is_cut_the_errors_tell_the_truth_and_nothing_is_handled
             }
         }
     }
-    // Every truth was told: not handled, perhaps not, perhaps handled.
+    // Every possible truth occurred: not handled, possibly handled but was not, possibly handled
+    // and was.
     assert_eq!(told, BTreeSet::from(crate::TRUTHS));
 }
 
-/// A one-way message, requests one after the other, and two at once. Whether each was answered.
+/// Sends a one-way message, two requests in sequence and two at once. Returns the result of each.
 async fn small_talk(ada: &Peer, bob: &Peer) -> Vec<(&'static str, Result<bool, RequestError>)> {
     let ask = async |text: &'static str| {
         let asked = async { ada.request(bob.info(), note(text)).await?.collect().await };
@@ -101,7 +102,7 @@ async fn an_acknowledged_message_is_handled_exactly_once_wherever_the_link_is_cu
         };
         for direction in DIRECTIONS {
             let all = bytes(tell, direction).await;
-            // Cut before the hello is answered, a peer seems to speak no links.
+            // A peer that is cut off before it answers the hello seems not to support links.
             let hello = bytes(async |ada, bob| open(ada, bob).await, direction).await;
             for cut in crate::cuts(hello, all) {
                 let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
@@ -116,7 +117,7 @@ async fn an_acknowledged_message_is_handled_exactly_once_wherever_the_link_is_cu
     }
 }
 
-/// Opens the link, with no more than that on it.
+/// Opens the link with as few bytes as possible.
 async fn open(ada: &Peer, bob: &Peer) {
     let mut events = ada.events();
     ada.notify(bob.info(), Outgoing::from(Frame::empty("NOPE")).over(Over::Link)).await.unwrap();
@@ -124,7 +125,7 @@ async fn open(ada: &Peer, bob: &Peer) {
 }
 
 #[actix::test]
-async fn when_a_link_breaks_every_open_exchange_fails_and_the_next_one_opens_another() {
+async fn when_a_link_breaks_its_exchanges_fail_and_the_next_exchange_opens_a_new_link() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let never = actix_peer::handler::from_fn(async |_| std::future::pending().await);
@@ -154,7 +155,7 @@ async fn when_a_link_breaks_every_open_exchange_fails_and_the_next_one_opens_ano
 }
 
 #[actix::test]
-async fn a_handler_that_is_at_work_when_the_link_breaks_says_over_the_next_one_what_came_of_it() {
+async fn a_handler_that_runs_when_its_link_breaks_reports_its_result_over_the_next_link() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let taken = Taken::default();

@@ -1,4 +1,4 @@
-//! A peer that a test drives frame by frame: the machine of a link over a connection in memory.
+//! A peer that a test drives frame by frame: the state machine of a link over a memory connection.
 
 use actix_peer::{
     Peer,
@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::SECOND;
 
-/// Exchanges that the driven peer and the node each hold open.
+/// The number of exchanges that the driven peer and the node each hold open.
 pub(crate) const MAX_OPEN: u32 = 64;
 
 pub(crate) struct ByHand {
@@ -22,7 +22,7 @@ pub(crate) struct ByHand {
     buffer: BytesMut,
     /// Exchanges that the other side has ended.
     pub(crate) ended: Vec<u32>,
-    /// Whether the other side has said that it leaves, and the link is over.
+    /// Whether the other side has sent `@BYE` and the link is over.
     pub(crate) left: bool,
 }
 
@@ -31,7 +31,7 @@ fn now() -> std::time::Instant {
 }
 
 impl ByHand {
-    /// Opens a link to `to` under the name `eve`.
+    /// Opens a link to `to` as the peer `eve`.
     pub(crate) async fn dial(wires: &MemoryNetwork, to: &Peer) -> Self {
         let from = wires.transport("eve".parse::<Host>().unwrap());
         let io = from.dial(to.info().address()).await.unwrap();
@@ -55,7 +55,7 @@ impl ByHand {
         by_hand
     }
 
-    /// Writes what is to be written.
+    /// Writes the pending output.
     pub(crate) async fn flush(&mut self) {
         let mut output = BytesMut::new();
         self.link.take_output(&mut output);
@@ -63,7 +63,7 @@ impl ByHand {
         self.io.writer.flush().await.unwrap();
     }
 
-    /// Takes what has come, or waits for it.
+    /// Reads once, and waits for data if there is none.
     pub(crate) async fn hear(&mut self) {
         let read = self.io.reader.read_buf(&mut self.buffer).await.unwrap();
         assert_ne!(read, 0, "the link is open");
@@ -85,13 +85,13 @@ impl ByHand {
         self.flush().await;
     }
 
-    /// Takes what has come.
+    /// Reads what has arrived, without waiting.
     pub(crate) async fn hear_now(&mut self) {
         tokio::task::yield_now().await;
         while !self.left && self.hear().now_or_never().is_some() {}
     }
 
-    /// Lets so many seconds pass, and answers what the other side asks meanwhile.
+    /// Lets this many seconds pass, and answers the other side meanwhile.
     pub(crate) async fn pass(&mut self, seconds: u32) {
         for _ in 0..seconds {
             crate::pass(SECOND).await;
@@ -99,7 +99,7 @@ impl ByHand {
         }
     }
 
-    /// Begins a message, as soon as there is credit and a place for it.
+    /// Begins a message as soon as there is credit and an exchange for it.
     pub(crate) async fn begin(
         &mut self,
         code: &str,
@@ -108,7 +108,7 @@ impl ByHand {
         more: bool,
     ) -> u32 {
         let code = TypeCode::try_from(code).unwrap();
-        // The other side counts long one-way messages, too.
+        // The other side counts long one-way messages as exchanges as well.
         let most = self.link.theirs().unwrap().max_open as usize;
         while self.link.open_exchanges() >= most {
             self.flush().await;
@@ -126,7 +126,7 @@ impl ByHand {
         }
     }
 
-    /// Sends a one-way message in one frame, as soon as there is credit for it.
+    /// Sends a one-way message in one frame as soon as there is credit for it.
     pub(crate) async fn one_way(&mut self, code: &str, data: &[u8]) {
         let code = TypeCode::try_from(code).unwrap();
         while self.link.one_way(code, data) == Err(Refused::Full) {
@@ -144,7 +144,7 @@ impl ByHand {
         }
     }
 
-    /// Gives an exchange up.
+    /// Resets an exchange.
     pub(crate) fn reset(&mut self, exchange: u32) {
         self.link.reset(exchange, Reason::CANCELLED);
     }

@@ -1,4 +1,4 @@
-//! Back-pressure: whom a slow handler, a slow reader and handlers that ask each other hold up.
+//! Back-pressure: what a slow handler, a slow reader and handlers that call each other delay.
 
 use std::{
     sync::{
@@ -36,7 +36,7 @@ fn kib(n: usize) -> Frame {
 }
 
 #[actix::test]
-async fn a_slow_handler_slows_its_sender_and_nobody_else() {
+async fn a_slow_handler_slows_only_its_sender() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let taken = Taken::default();
@@ -55,17 +55,18 @@ async fn a_slow_handler_slows_its_sender_and_nobody_else() {
         })
     };
     pass(SECOND / 2).await;
-    // A window full is on its way, then the sender waits.
+    // One full window is in flight, then the sender waits.
     let on_their_way = sent.load(Ordering::SeqCst) - taken.len();
     assert!((32..=64).contains(&on_their_way), "{on_their_way}");
     let held = links(&bob).await[0].held;
     assert!((WINDOW / 2..=WINDOW).contains(&held), "{held}");
-    // Nobody else does; nor does the same sender in the other direction, or with its replies.
+    // Other senders do not wait. Nor does the same sender in the other direction, or with its
+    // replies.
     let begun = Instant::now();
     assert_eq!(ask(&cyd, &bob, echo("cyd")).await.unwrap(), "cyd");
     assert_eq!(ask(&bob, &ada, echo("bob")).await.unwrap(), "bob");
     assert_eq!(begun.elapsed(), Duration::ZERO);
-    // At the handler's pace everything is taken, in order, within the same bound.
+    // At the pace of the handler all messages are handled, in order, within the same bound.
     while taken.len() < 200 {
         pass(SECOND).await;
         assert!(links(&bob).await.iter().all(|link| link.held <= WINDOW));
@@ -77,7 +78,7 @@ async fn a_slow_handler_slows_its_sender_and_nobody_else() {
 }
 
 #[actix::test]
-async fn credit_that_short_messages_took_in_advance_is_there_for_a_long_one() {
+async fn credit_reserved_for_short_messages_is_available_to_a_long_message() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let never = handler::from_fn(async |_| std::future::pending().await);
@@ -85,7 +86,7 @@ async fn credit_that_short_messages_took_in_advance_is_there_for_a_long_one() {
     let (ada, bob) = (node(&wires, "ada").await, bob.start().await.unwrap());
     ask(&ada, &bob, echo("the link is open")).await.unwrap();
     ada.notify(bob.info(), Frame::text("NOTE", "short")).await.unwrap();
-    // Four of these fill the window but for a little, and nobody lets go of anything.
+    // Four of these almost fill the window, and no credit is returned.
     for _ in 0..4 {
         let long = Frame::new("NOTE", vec![0; 15 << 10]);
         timeout(SECOND, ada.notify(bob.info(), long)).await.unwrap().unwrap();
@@ -95,7 +96,7 @@ async fn credit_that_short_messages_took_in_advance_is_there_for_a_long_one() {
 }
 
 #[actix::test]
-async fn many_messages_sent_together_come_in_order_at_the_handlers_pace() {
+async fn messages_sent_together_arrive_in_order_at_the_pace_of_the_handler() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let taken = Taken::default();
@@ -104,13 +105,13 @@ async fn many_messages_sent_together_come_in_order_at_the_handlers_pace() {
     let (ada, bob) = (node(&wires, "ada").await, bob.start().await.unwrap());
     let begun = Instant::now();
     assert_eq!(ada.notify_all(bob.info(), (0..300).map(kib)).await.unwrap(), 300);
-    // All but a window full have been handled by then.
+    // All messages except one window have been handled by then.
     assert!(begun.elapsed() > 2 * SECOND, "{:?}", begun.elapsed());
     assert!(links(&bob).await[0].held <= WINDOW);
     pass(SECOND).await;
     let numbers: Vec<usize> = taken.all().iter().map(|text| text.trim().parse().unwrap()).collect();
     assert_eq!(numbers, (0..300).collect::<Vec<_>>());
-    // A message that cannot be sent ends it: those before it are on their way.
+    // A message that cannot be sent ends the call. The messages before it are sent.
     let mut messages: Vec<_> = (300..400).map(kib).collect();
     messages[70] = Frame::text("@BAD", "a code of the framework");
     let error = ada.notify_all(bob.info(), messages).await.unwrap_err();
@@ -122,7 +123,7 @@ async fn many_messages_sent_together_come_in_order_at_the_handlers_pace() {
 }
 
 #[actix::test]
-async fn a_request_waits_for_credit_no_longer_than_for_its_reply() {
+async fn a_request_waits_for_credit_at_most_as_long_as_for_its_reply() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let never = handler::from_fn(async |_| std::future::pending().await);
@@ -130,7 +131,7 @@ async fn a_request_waits_for_credit_no_longer_than_for_its_reply() {
     let bob = bob.start().await.unwrap();
     let limit = 5 * SECOND;
     let ada = node_with(&wires, "ada", Config::default().reply_timeout(limit)).await;
-    // One-way messages fill the window; nobody lets go of them.
+    // One-way messages fill the window, and no credit is returned.
     while ada.notify(bob.info(), kib(0)).now_or_never().is_some_and(|told| told.is_ok())
         || links(&ada).await.is_empty()
     {
@@ -144,7 +145,7 @@ async fn a_request_waits_for_credit_no_longer_than_for_its_reply() {
 }
 
 #[actix::test]
-async fn who_does_not_read_its_replies_holds_up_nothing_but_them() {
+async fn a_caller_that_does_not_read_its_replies_delays_only_those_replies() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let given = Arc::new(AtomicUsize::new(0));
@@ -164,19 +165,19 @@ async fn who_does_not_read_its_replies_holds_up_nothing_but_them() {
     let mut unread = ada.request(bob.info(), unread).await.unwrap();
     pass(SECOND).await;
     let ahead = given.load(Ordering::SeqCst);
-    assert!((200..=300).contains(&ahead), "{ahead} KiB are made ahead of the reader");
+    assert!((200..=300).contains(&ahead), "{ahead} KiB are produced ahead of the reader");
     let others = (0..50).map(|n| ask(&ada, &bob, echo(&n.to_string())).map(move |r| (n, r)));
     for (n, echoed) in join_all(others).await {
         assert_eq!(echoed.unwrap(), n.to_string());
     }
     assert_eq!(given.load(Ordering::SeqCst), ahead);
-    // The reader goes on, and so does the rest.
+    // When the reader continues, the other messages continue as well.
     for _ in 0..10_000 {
         assert_eq!(unread.next().await.unwrap().unwrap().data().len(), 1 << 10);
     }
 }
 
-/// A node that passes `n` on to the other one as `n - 1`, and answers with what that answers.
+/// A node that sends `n` to the other one as `n - 1`, and answers with the answer to that.
 fn circle(wires: &MemoryNetwork, name: &str, other: &Arc<OnceLock<Peer>>) -> Builder {
     let other = Arc::clone(other);
     let next = handler::from_fn(async move |msg: Incoming| {
@@ -194,55 +195,63 @@ fn circle(wires: &MemoryNetwork, name: &str, other: &Arc<OnceLock<Peer>>) -> Bui
     builder(wires, name).handle("CIRC", next.start()).unwrap()
 }
 
-#[actix::test]
-async fn handlers_that_ask_each_other_in_a_circle_go_on_or_end_in_an_error() {
-    tokio::time::pause();
+/// Two nodes whose handlers call each other.
+async fn circles() -> (Peer, Peer) {
     let wires = MemoryNetwork::new(1);
     let (to_bob, to_ada) = <(Arc<OnceLock<_>>, Arc<OnceLock<_>>)>::default();
     let ada = circle(&wires, "ada", &to_bob).start().await.unwrap();
     let bob = circle(&wires, "bob", &to_ada).start().await.unwrap();
     to_bob.set(bob.clone()).unwrap();
     to_ada.set(ada.clone()).unwrap();
-    let circle = async |depth: u32| {
-        let begun = Instant::now();
-        let message = Outgoing::from(Frame::text("CIRC", depth.to_string())).over(Over::Link);
-        let answer = timeout(60 * SECOND, ask(&ada, &bob, message)).await.expect("no standstill");
-        (answer, begun.elapsed())
-    };
-    // As deep as there are places: it goes on.
-    for depth in [0, 1, 2, 50, 100] {
-        assert_eq!(circle(depth).await.0.unwrap(), "done", "{depth}");
-    }
-    // Deeper than that, and without end: an error, in time.
-    for depth in [1_000, u32::MAX] {
-        let (answer, took) = circle(depth).await;
-        assert_ne!(answer.unwrap_or_else(|error| error.to_string()), "done");
-        assert!(took <= LIMIT, "{took:?}");
-    }
-    // Many at once, from both sides.
-    let many = |from: &Peer, to: &Peer| {
-        let (from, to) = (from.clone(), to.clone());
-        join_all((0..40).map(move |n| {
-            let (from, to) = (from.clone(), to.clone());
-            async move {
-                let message = Outgoing::from(Frame::text("CIRC", n.to_string())).over(Over::Link);
-                ask(&from, &to, message).await
-            }
-        }))
-    };
-    let all = timeout(60 * SECOND, join(many(&ada, &bob), many(&bob, &ada))).await;
-    let (here, there) = all.expect("no standstill");
-    assert_eq!(here.len() + there.len(), 80);
-    // And then all is as it was.
+    (ada, bob)
+}
+
+/// Sends a request that the two nodes pass on to each other `depth` times.
+async fn go_round(from: &Peer, to: &Peer, depth: u32) -> Result<String, RequestError> {
+    let message = Outgoing::from(Frame::text("CIRC", depth.to_string())).over(Over::Link);
+    timeout(60 * SECOND, ask(from, to, message)).await.expect("all exchanges end in time")
+}
+
+/// Checks that all requests work again, and that no exchange is left.
+async fn works_again(ada: &Peer, bob: &Peer) {
     pass(60 * SECOND).await;
-    assert_eq!(circle(100).await.0.unwrap(), "done");
-    for node in [&ada, &bob] {
+    assert_eq!(go_round(ada, bob, 100).await.unwrap(), "done");
+    for node in [ada, bob] {
         assert!(links(node).await.iter().all(|link| link.open == 0 && link.held == 0));
     }
 }
 
 #[actix::test]
-async fn two_nodes_that_flood_each_other_with_bodies_go_on() {
+async fn handlers_that_call_each_other_in_a_circle_complete_or_fail_in_time() {
+    tokio::time::pause();
+    let (ada, bob) = circles().await;
+    // As deep as there are permits: each request is answered.
+    for depth in [0, 1, 2, 50, 100] {
+        assert_eq!(go_round(&ada, &bob, depth).await.unwrap(), "done", "{depth}");
+    }
+    // Deeper, and without an end: an error in time.
+    for depth in [1_000, u32::MAX] {
+        let begun = Instant::now();
+        let answer = go_round(&ada, &bob, depth).await;
+        assert_ne!(answer.unwrap_or_else(|error| error.to_string()), "done");
+        assert!(begun.elapsed() <= LIMIT, "{:?}", begun.elapsed());
+    }
+    works_again(&ada, &bob).await;
+}
+
+#[actix::test]
+async fn many_circles_of_handlers_from_both_sides_at_once_end_in_time() {
+    tokio::time::pause();
+    let (ada, bob) = circles().await;
+    let here = join_all((0..40).map(|depth| go_round(&ada, &bob, depth)));
+    let there = join_all((0..40).map(|depth| go_round(&bob, &ada, depth)));
+    let (here, there) = join(here, there).await;
+    assert_eq!(here.len() + there.len(), 80);
+    works_again(&ada, &bob).await;
+}
+
+#[actix::test]
+async fn two_nodes_that_flood_each_other_with_bodies_do_not_block_each_other() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     wires.latency(Duration::from_millis(1)..Duration::from_millis(5));
@@ -260,11 +269,11 @@ async fn two_nodes_that_flood_each_other_with_bodies_go_on() {
         }))
     };
     let both = join(flood(ada.clone(), bob.clone()), flood(bob.clone(), ada.clone()));
-    timeout(30 * SECOND, both).await.expect("no standstill");
+    timeout(30 * SECOND, both).await.expect("all exchanges end in time");
 }
 
 #[actix::test]
-async fn a_request_beyond_what_the_other_side_holds_open_waits_for_its_turn() {
+async fn a_request_over_the_exchange_limit_of_the_peer_waits_for_its_turn() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let most = Arc::new(AtomicUsize::new(0));

@@ -1,4 +1,4 @@
-//! Dials that fail, in every way in which they can, and when the next one follows.
+//! Dials that fail in every way, and when the next dial follows.
 
 use std::{
     io,
@@ -28,14 +28,14 @@ use crate::{
     node, pass, transport,
 };
 
-/// The limit of the back-off.
+/// The limit of the backoff.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 fn link(text: &str) -> Outgoing {
     echo(text).over(Over::Link)
 }
 
-/// A transport whose dials panic as long as it is told so.
+/// A transport whose dials panic while the flag is set.
 #[derive(Debug)]
 struct Panicky(MemoryTransport, Arc<AtomicUsize>, Arc<AtomicBool>);
 
@@ -47,7 +47,7 @@ impl Transport for Panicky {
         self.1.fetch_add(1, Ordering::SeqCst);
         Box::pin(async {
             tokio::task::yield_now().await;
-            assert!(!self.2.load(Ordering::SeqCst), "a dial that panics");
+            assert!(!self.2.load(Ordering::SeqCst), "requested by the test");
             self.0.dial(to).await
         })
     }
@@ -57,7 +57,7 @@ impl Transport for Panicky {
 }
 
 #[actix::test]
-async fn a_dial_that_panics_is_an_error_for_all_who_wait_and_is_tried_again_after_pauses() {
+async fn a_panicking_dial_fails_all_of_its_callers_and_is_retried_with_backoff() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (dials, panics) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
@@ -67,7 +67,7 @@ async fn a_dial_that_panics_is_an_error_for_all_who_wait_and_is_tried_again_afte
     for over in [Over::Link, Over::Any, Over::Classic] {
         let all = (0..10).map(|_| timeout(SECOND, ask(&ada, &bob, echo("x").over(over))));
         for asked in join_all(all).await {
-            let error = asked.expect("an answer").unwrap_err();
+            let error = asked.expect("the request ends in time").unwrap_err();
             assert!(matches!(error, RequestError::Connect { .. }), "{over:?}: {error:?}");
         }
     }
@@ -76,7 +76,7 @@ async fn a_dial_that_panics_is_an_error_for_all_who_wait_and_is_tried_again_afte
     let mut waits = Box::pin(waits);
     let begun = Instant::now();
     assert!(timeout(60 * SECOND, &mut waits).await.is_err());
-    // The back-off of failed dials.
+    // The backoff of failed dials.
     let times = dials.load(Ordering::SeqCst) - before;
     assert!((10..30).contains(&times), "{times} dials in {:?}", begun.elapsed());
     panics.store(false, Ordering::SeqCst);
@@ -85,7 +85,7 @@ async fn a_dial_that_panics_is_an_error_for_all_who_wait_and_is_tried_again_afte
 }
 
 #[actix::test]
-async fn a_peer_that_ends_each_link_before_it_is_used_is_not_dialled_again_at_once() {
+async fn a_peer_that_closes_each_unused_link_is_not_dialled_again_at_once() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     wires.latency(SECOND / 1_000..SECOND / 1_000);
@@ -100,13 +100,13 @@ async fn a_peer_that_ends_each_link_before_it_is_used_is_not_dialled_again_at_on
     });
     for _ in 0..50 {
         let asked = timeout(30 * SECOND, ada.request("eve:9000", link("x"))).await;
-        assert!(asked.expect("an end").is_err());
+        assert!(asked.expect("the request ends in time").is_err());
         pass(SECOND / 10).await;
     }
     assert!(wires.dials() < 20, "{} dials", wires.dials());
 }
 
-/// A node that was dialled in vain so often that it is not dialled again for seconds.
+/// A node whose dials failed so often that it is not dialled again for seconds.
 async fn given_up(wires: &MemoryNetwork, sweep: Option<PingSweep>) -> (Peer, Address) {
     let ada = builder(wires, "ada");
     let ada = match sweep {
@@ -116,7 +116,7 @@ async fn given_up(wires: &MemoryNetwork, sweep: Option<PingSweep>) -> (Peer, Add
     let (ada, bob) = (ada.start().await.unwrap(), node(wires, "bob").await);
     let to = bob.info().address().clone();
     bob.join("ada:9000").await.unwrap();
-    // It is verified.
+    // The peer is verified.
     pass(10 * SECOND).await;
     bob.abort().await;
     let begun = Instant::now();
@@ -124,7 +124,7 @@ async fn given_up(wires: &MemoryNetwork, sweep: Option<PingSweep>) -> (Peer, Add
         assert!(ada.request(&to, link("x")).await.is_err());
         pass(SECOND / 10).await;
     }
-    // Just dialled again: the longest pause begins.
+    // The node has just been dialled again: the longest pause begins.
     let dials = wires.dials();
     while wires.dials() == dials {
         assert!(ada.request(&to, link("x")).await.is_err());
@@ -134,12 +134,12 @@ async fn given_up(wires: &MemoryNetwork, sweep: Option<PingSweep>) -> (Peer, Add
 }
 
 #[actix::test]
-async fn a_sign_of_life_ends_the_pause_after_dials_that_failed() {
+async fn a_sign_of_life_ends_the_backoff_after_failed_dials() {
     tokio::time::pause();
     for sign in ["none", "joined", "joined again", "verified", "answered a ping", "opened a link"] {
         let wires = MemoryNetwork::new(1);
         let pinged = sign == "answered a ping";
-        // Often enough to see it, and never given up.
+        // The sweep is frequent, so that it sees the peer, and never gives it up.
         let sweep = pinged.then(|| PingSweep::new().every(SECOND / 10).misses(u32::MAX));
         let (ada, to) = given_up(&wires, sweep).await;
         let bob = node(&wires, "bob").await;
@@ -156,7 +156,7 @@ async fn a_sign_of_life_ends_the_pause_after_dials_that_failed() {
             "answered a ping" => pass(SECOND / 2).await,
             "opened a link" => {
                 assert_eq!(ask(&bob, &ada, link("x")).await.unwrap(), "x");
-                // Over when the other way is tried.
+                // Lifted when the dial in the other direction is tried.
                 let (ada, bob) = ("ada".parse().unwrap(), "bob".parse().unwrap());
                 wires.break_links_between(&ada, &bob);
                 pass(SECOND / 10).await;

@@ -1,4 +1,4 @@
-//! Exchanges that end before the message of the other side has come in full: nothing of them stays.
+//! Exchanges that end before the message of the other side is complete leave no state.
 
 use std::{io, time::Duration};
 
@@ -26,21 +26,21 @@ use crate::{
 enum End {
     /// By a message with this code.
     By(&'static str),
-    /// By a message with this code, of which a second part comes.
+    /// By a message with this code, of which a second part arrives.
     SecondPart(&'static str),
     /// By its caller, after a message with this code.
     Cancelled(&'static str),
 }
 
-/// Ends that a request can have.
+/// The ways in which a request can end.
 const ENDS: [End; 15] = [
-    // Answered before the data was read: with one frame, several, a stream, a body, none.
+    // Answered before the data was read: with one frame, several frames, a stream, a body, or none.
     End::By("ONE_"),
     End::By("MANY"),
     End::By("FLOW"),
     End::By("BODY"),
     End::By("NONE"),
-    // The handler answers with something that cannot be sent.
+    // The handler answers with a reply that cannot be sent.
     End::By("FAIL"),
     End::By("BUSY"),
     End::By("GONE"),
@@ -48,14 +48,14 @@ const ENDS: [End; 15] = [
     End::By("NOPE"),
     End::By("LONG"),
     End::SecondPart("LIM2"),
-    // The sender does not go on.
+    // The sender stalls.
     End::By("READ"),
-    // While a handler has it, and while it waits for a place.
+    // While a handler has it, and while it waits for a permit.
     End::Cancelled("READ"),
     End::Cancelled("WAIT"),
 ];
 
-/// Ends that a one-way message can have without its sender.
+/// The ways in which a one-way message can end without its sender.
 const ONE_WAY_ENDS: [End; 6] = [
     End::By("GONE"),
     End::By("NOPE"),
@@ -65,7 +65,7 @@ const ONE_WAY_ENDS: [End; 6] = [
     End::Cancelled("READ"),
 ];
 
-/// Ends that a numbered message can have.
+/// The ways in which a sequenced message can end.
 const NUMBERED_ENDS: [End; 4] =
     [End::By("NOPE"), End::By("TAKE"), End::SecondPart("LIM3"), End::Cancelled("TAKE")];
 
@@ -101,7 +101,7 @@ fn config() -> Config {
         .ban_at(u32::MAX)
 }
 
-/// One whose handlers have a single place, which nobody gives back.
+/// Handlers with a single permit, which is never returned.
 fn full() -> Config {
     config().max_requests_per_code(1).handler_timeout(DAY)
 }
@@ -156,7 +156,7 @@ async fn receiver(wires: &MemoryNetwork, config: Config) -> Peer {
     node
 }
 
-/// Sends so many messages in parts, and has each end early. `count` should be a multiple of 32.
+/// Sends `count` messages in parts, and has each end early. `count` should be a multiple of 32.
 async fn end_early(eve: &mut ByHand, kind: impl Fn(usize) -> ExchangeKind, end: End, count: usize) {
     let (End::By(code) | End::SecondPart(code) | End::Cancelled(code)) = end;
     for n in 0..count / 32 {
@@ -187,7 +187,7 @@ async fn only_link(peer: &Peer) -> LinkStatus {
     links(peer).await.into_iter().next().expect("a link")
 }
 
-/// Entries for exchanges of the other side, and bytes of its window.
+/// The number of exchanges of the other side, and the bytes of its window.
 async fn sizes(peer: &Peer) -> (usize, usize, usize, u32) {
     let link = only_link(peer).await;
     (link.open, link.incomplete, link.in_hand, link.held)
@@ -203,10 +203,11 @@ const fn numbered(sequence: usize) -> ExchangeKind {
     })
 }
 
-/// Ends of one kind of message.
+/// The ways in which one kind of message ends.
 type Ends = (&'static [End], fn(usize) -> ExchangeKind);
 
-/// What `count` messages of each kind that end early leave behind: nothing, in each way.
+/// Sends `count` messages of each kind that end early, in each way, and checks that no state is
+/// left.
 async fn all_ends(count: usize, look: impl Fn(&str)) {
     let kinds: [Ends; 3] = [
         (&ENDS, |_| ExchangeKind::Request),
@@ -242,21 +243,21 @@ async fn all_ends(count: usize, look: impl Fn(&str)) {
 }
 
 #[actix::test]
-async fn nothing_is_kept_of_an_exchange_that_ends_before_its_message_does() {
+async fn an_exchange_that_ends_before_its_message_leaves_no_state() {
     tokio::time::pause();
     all_ends(1_280, |_| ()).await;
 }
 
-/// Memory of this process.
+/// The resident memory of this process.
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS"));
     line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
 }
 
-/// The figure that is aimed for: flat over a million, in each way.
+/// The target of the design: memory is flat over a million exchanges, in each way.
 #[actix::test]
-#[ignore = "long"]
+#[ignore = "takes many minutes"]
 async fn memory_is_flat_over_a_million_exchanges_that_end_early_in_each_way() {
     tokio::time::pause();
     let before = std::cell::Cell::new(None);
@@ -278,7 +279,7 @@ fn stalls() -> impl AsyncRead + Send + Unpin + 'static {
 }
 
 #[actix::test]
-async fn neither_side_keeps_anything_of_a_body_that_was_answered_before_its_end() {
+async fn a_body_that_was_answered_before_its_end_leaves_no_state_on_either_side() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, bob) = (node(&wires, "ada").await, receiver(&wires, config()).await);
@@ -294,7 +295,7 @@ async fn neither_side_keeps_anything_of_a_body_that_was_answered_before_its_end(
 }
 
 #[actix::test]
-async fn a_streamed_one_way_message_that_stalls_is_given_up_and_its_link_becomes_idle() {
+async fn a_stalled_streamed_one_way_message_is_aborted_and_its_link_becomes_idle() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let config = config().stall_timeout(10 * SECOND).link_idle_timeout(30 * SECOND);
@@ -302,7 +303,7 @@ async fn a_streamed_one_way_message_that_stalls_is_given_up_and_its_link_becomes
     let mut eve = ByHand::dial(&wires, &bob).await;
     let stalls = eve.begin("READ", b"x", ExchangeKind::OneWay, true).await;
     eve.flush().await;
-    // As long as it moves it is not given up, however long it takes.
+    // While it progresses it is not aborted, however long it takes.
     for _ in 0..10 {
         eve.pass(8).await;
         eve.go_on(stalls, "READ", b"x", true).await;
@@ -318,7 +319,7 @@ async fn a_streamed_one_way_message_that_stalls_is_given_up_and_its_link_becomes
 }
 
 #[actix::test]
-async fn a_handler_that_answers_before_the_data_has_come_hears_at_once_that_no_more_comes() {
+async fn a_handler_that_answers_before_its_body_is_complete_sees_the_body_end_at_once() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let heard = taken.clone();
@@ -341,7 +342,7 @@ async fn a_handler_that_answers_before_the_data_has_come_hears_at_once_that_no_m
 }
 
 #[actix::test]
-async fn a_node_that_stops_keeps_nothing_of_what_had_not_come_in_full() {
+async fn a_stopped_node_keeps_no_state_of_incomplete_messages() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = receiver(&wires, full()).await;

@@ -1,4 +1,4 @@
-//! The end of a node: after it nothing of it runs.
+//! After the end of a node nothing of it runs.
 
 use std::{
     io,
@@ -32,6 +32,7 @@ use tokio::{
 
 use crate::{
     SECOND, builder,
+    common::{frames::encoded, nodes::host},
     fake::{self, Fake, listen},
     pass, transport, zeros,
 };
@@ -60,14 +61,14 @@ async fn end(node: Peer, how: End) -> Option<Peer> {
     Some(node)
 }
 
-/// Everybody who can go on without time passing does.
+/// Runs every task that can continue without the passing of time.
 async fn settle() {
     for _ in 0..200 {
         tokio::task::yield_now().await;
     }
 }
 
-/// What is left of a node: its transport, as long as anything refers to the node, and halves of
+/// What is left of a node: its transport, while anything refers to the node, and halves of
 /// connections.
 struct Left {
     transport: Weak<()>,
@@ -76,12 +77,12 @@ struct Left {
 
 impl Left {
     fn halves(&self) -> usize {
-        // The transport has one, too.
+        // The transport holds one reference as well.
         Arc::strong_count(&self.halves) - 1 - self.transport.strong_count()
     }
 }
 
-/// A transport that shows what is left.
+/// A transport that counts what is left.
 #[derive(Debug)]
 struct Shown {
     inner: MemoryTransport,
@@ -145,7 +146,7 @@ impl Transport for Shown {
     fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         Box::pin(async {
             let listener = self.inner.listen(at).await?;
-            // Its half is its life.
+            // Its half represents the lifetime of the listener.
             Ok(Box::new(ShownListener(listener, Arc::clone(&self.halves))) as Box<dyn Listener>)
         })
     }
@@ -163,7 +164,7 @@ fn shown(wires: &MemoryNetwork, name: &str) -> (Shown, Left) {
     (Shown { inner: transport(wires, name), halves, _node: node }, left)
 }
 
-/// With handlers that never answer, that never end their answer, and that keep what they take.
+/// Adds handlers that never answer, that answer without an end, and that keep their message.
 fn busy(builder: Builder) -> Builder {
     let never = handler::from_fn(async |msg: Incoming| {
         drop(msg);
@@ -176,7 +177,8 @@ fn busy(builder: Builder) -> Builder {
     builder.handle("MORE", endless.start()).unwrap()
 }
 
-/// What is under way for the node `of`: each is held, and not gone on with when the node ends.
+/// Work in progress for the node `of`. Each piece is held, and does not continue when the node
+/// ends.
 fn work<'a>(of: &'a Peer, with: &'a Peer) -> FuturesUnordered<LocalBoxFuture<'a, ()>> {
     let all = FuturesUnordered::new();
     let dead = "dead dead 9000";
@@ -192,7 +194,7 @@ fn work<'a>(of: &'a Peer, with: &'a Peer) -> FuturesUnordered<LocalBoxFuture<'a,
                         while let Some(Ok(_)) = replies.next().await {
                             pass(SECOND / 200).await;
                         }
-                        // It is kept.
+                        // The message is kept.
                         std::future::pending::<()>().await;
                         drop(replies);
                     }
@@ -243,8 +245,19 @@ impl AsyncRead for Slow {
     }
 }
 
+/// Connections that have received only a part of the first frame.
+async fn half_open(from: &MemoryTransport, to: &Peer) -> Vec<Io> {
+    let mut all = Vec::new();
+    for said in [&b""[..], b"ECH", b"@LNK\0\0\0\xff{", b"ECHO\0\0\0\x09abc", b"SINK\0\0\0\x09abc"] {
+        let mut io = from.dial(to.info().address()).await.unwrap();
+        io.writer.write_all(said).await.unwrap();
+        all.push(io);
+    }
+    all
+}
+
 #[actix::test]
-async fn after_its_end_nothing_of_a_node_runs_and_nothing_is_open_whenever_it_comes() {
+async fn a_node_that_ends_at_any_moment_leaves_nothing_running_and_nothing_open() {
     tokio::time::pause();
     for seed in 0..16_u64 {
         for how in ENDS {
@@ -257,19 +270,11 @@ async fn after_its_end_nothing_of_a_node_runs_and_nothing_is_open_whenever_it_co
             let sweep = PingSweep::new().every(SECOND / 20);
             let ada = ada.stabilizer(sweep).start().await.unwrap();
             let bob = busy(builder(&wires, "bob")).start().await.unwrap();
-            // Connections of which only a part of what is first said has come.
-            let from = wires.transport("eve".parse::<Host>().unwrap());
-            let mut half_open = Vec::new();
-            for said in
-                [&b""[..], b"ECH", b"@LNK\0\0\0\xff{", b"ECHO\0\0\0\x09abc", b"SINK\0\0\0\x09abc"]
-            {
-                let mut io = from.dial(ada.info().address()).await.unwrap();
-                io.writer.write_all(said).await.unwrap();
-                half_open.push(io);
-            }
+            let from = host(&wires, "eve");
+            let _half_open = half_open(&from, &ada).await;
             let holder = ada.clone();
             let mut under_way = work(&holder, &bob);
-            // A prime, so that the times are not those of the timers.
+            // A prime, so that the moments differ from those of the timers.
             let after = Duration::from_micros(seed * 26_393 % 400_000);
             timeout(after, async { while under_way.next().await.is_some() {} }).await.ok();
             let at = format!("{how:?} after {after:?}");
@@ -282,23 +287,23 @@ async fn after_its_end_nothing_of_a_node_runs_and_nothing_is_open_whenever_it_co
                 let ada = end(ada, how).await;
                 assert_eq!(left.halves(), 0, "{at}");
                 let refused = from.dial(&"ada:9000".parse().unwrap()).await;
-                assert!(refused.is_err(), "{at}: it listens");
+                assert!(refused.is_err(), "{at}: the node still listens");
                 drop(under_way);
                 drop((ada, holder));
                 settle().await;
             }
-            // What is cut has half a second for a last word.
+            // Aborted exchanges have half a second for a last frame.
             let within = if how == End::Stop { SECOND + SECOND / 10 } else { SECOND / 10 };
             assert!(begun.elapsed() < within, "{at}: {:?}", begun.elapsed());
             assert_eq!(left.halves(), 0, "{at}");
-            assert!(left.transport.upgrade().is_none(), "{at}: something of it is left");
+            assert!(left.transport.upgrade().is_none(), "{at}: something of the node is left");
             bob.abort().await;
         }
     }
 }
 
 #[actix::test]
-async fn a_link_that_is_being_dialled_at_the_end_is_never_opened() {
+async fn a_link_that_is_being_dialled_when_the_node_ends_is_never_opened() {
     tokio::time::pause();
     for how in ENDS {
         let wires = MemoryNetwork::new(1);
@@ -335,7 +340,7 @@ async fn a_link_that_is_being_dialled_at_the_end_is_never_opened() {
 }
 
 #[actix::test]
-async fn a_link_whose_hello_has_come_in_part_at_the_end_is_never_opened() {
+async fn a_link_with_a_partial_hello_when_the_node_ends_is_never_opened() {
     tokio::time::pause();
     for how in ENDS {
         let wires = MemoryNetwork::new(1);
@@ -343,14 +348,12 @@ async fn a_link_whose_hello_has_come_in_part_at_the_end_is_never_opened() {
         let config = Config::default().drain_timeout(SECOND);
         let node = builder(&wires, "node").transport(transport).config(config);
         let node = node.start().await.unwrap();
-        let from = wires.transport("eve".parse::<Host>().unwrap());
+        let from = host(&wires, "eve");
         let mut io = from.dial(node.info().address()).await.unwrap();
         let hello = fake::hello("eve").to_frame();
-        let (begin, rest) = hello.data().split_at(5);
-        let mut said = b"@LNK".to_vec();
-        said.extend(u32::try_from(hello.data().len()).unwrap().to_be_bytes());
-        said.extend(begin);
-        io.writer.write_all(&said).await.unwrap();
+        let hello = encoded(&hello);
+        let (begin, rest) = hello.split_at(8 + 5);
+        io.writer.write_all(begin).await.unwrap();
         pass(SECOND / 100).await;
         let _node = end(node, how).await;
         assert_eq!(left.halves(), 0, "{how:?}");
@@ -362,7 +365,7 @@ async fn a_link_whose_hello_has_come_in_part_at_the_end_is_never_opened() {
 }
 
 #[actix::test]
-async fn replies_and_bodies_that_nobody_reads_keep_no_connection_open() {
+async fn unread_replies_and_bodies_keep_no_connection_open() {
     tokio::time::pause();
     for how in [End::Stop, End::Abort] {
         let wires = MemoryNetwork::new(1);
@@ -371,7 +374,7 @@ async fn replies_and_bodies_that_nobody_reads_keep_no_connection_open() {
         let ada = ada.config(Config::default().drain_timeout(SECOND));
         let (keep, kept) = tokio::sync::oneshot::channel();
         let keep = std::sync::Mutex::new(Some(keep));
-        // A handler that keeps the body, and does not read it.
+        // A handler that keeps the body and does not read it.
         let keeps = handler::from_fn(async move |msg: Incoming| {
             keep.lock().unwrap().take().map(|keep| keep.send(msg.into_body()).ok());
             std::future::pending().await
@@ -396,22 +399,22 @@ async fn replies_and_bodies_that_nobody_reads_keep_no_connection_open() {
         assert!(error.may_have_been_handled(), "{how:?}: {error:?}");
         assert!(long.collect().await.is_err());
         let rest = async { while let Some(Ok(_)) = body.next().await {} };
-        timeout(SECOND, rest).await.expect("an end");
+        timeout(SECOND, rest).await.expect("the connection ends in time");
         bob.abort().await;
     }
 }
 
 #[actix::test]
-async fn a_refusal_under_way_at_the_end_is_given_up() {
+async fn a_refusal_in_progress_when_the_node_ends_is_aborted() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (transport, left) = shown(&wires, "ada");
     let config = Config::default().max_connections(1);
     let ada = builder(&wires, "ada").transport(transport).config(config).start().await.unwrap();
-    let from = wires.transport("eve".parse::<Host>().unwrap());
+    let from = host(&wires, "eve");
     let _first = from.dial(ada.info().address()).await.unwrap();
     settle().await;
-    // It is told that the node is busy, and nothing arrives there.
+    // The caller gets the busy error, and nothing arrives there.
     wires.partition_one_way(&["ada".parse().unwrap()], &["eve".parse().unwrap()]);
     let _second = from.dial(ada.info().address()).now_or_never();
     ada.abort().await;

@@ -1,4 +1,4 @@
-//! The other side of a link, by hand: it does what a node does not.
+//! The other side of a link, driven by a test: it does what a node never does.
 
 use std::{future::poll_fn, time::Duration};
 
@@ -11,7 +11,7 @@ use actix_peer::{
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// What it says of itself.
+/// The hello that it sends.
 pub(crate) fn hello(name: &str) -> Hello {
     Hello {
         info: format!("{name} {name} 9000").parse().unwrap(),
@@ -24,13 +24,13 @@ pub(crate) fn hello(name: &str) -> Hello {
     }
 }
 
-/// One end of a link that hears no `@BYE`. It answers everything else that the link itself asks.
+/// One end of a link that ignores `@BYE`. It answers everything else that the link itself asks.
 pub(crate) struct Fake {
     pub(crate) io: Io,
     pub(crate) link: Link,
-    /// The codes of the frames that came.
+    /// The codes of the received frames.
     pub(crate) came: Vec<String>,
-    /// It says `@BYE` with its hello.
+    /// Sends `@BYE` with its hello.
     pub(crate) says_goodbye: bool,
     buffer: BytesMut,
 }
@@ -53,7 +53,7 @@ impl Fake {
         Self { io, link, came: Vec::new(), says_goodbye: false, buffer: BytesMut::new() }
     }
 
-    /// The next connection that comes, as the accepting end of a link.
+    /// Accepts the next connection as one end of a link.
     pub(crate) async fn accept(listener: &mut Box<dyn Listener>, name: &str) -> Self {
         let io = poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
         Self::on(io, name, Role::Acceptor)
@@ -69,7 +69,7 @@ impl Fake {
         fake
     }
 
-    /// Writes what it has to say; to a node that is gone, in vain.
+    /// Writes the pending output. Errors of a node that is gone are ignored.
     pub(crate) async fn flush(&mut self) {
         let mut out = BytesMut::new();
         self.link.take_output(&mut out);
@@ -77,7 +77,7 @@ impl Fake {
         self.io.writer.flush().await.ok();
     }
 
-    /// Reads once. None at the end of the connection.
+    /// Reads once. `None` at the end of the connection.
     pub(crate) async fn events(&mut self) -> Option<Vec<LinkEvent>> {
         if self.io.reader.read_buf(&mut self.buffer).await.ok()? == 0 {
             return None;
@@ -97,7 +97,7 @@ impl Fake {
         Some(events)
     }
 
-    /// The number of the next request that comes; its data is worked off.
+    /// The number of the next incoming request. Its data is consumed.
     pub(crate) async fn asked(&mut self) -> u32 {
         loop {
             for event in self.events().await.expect("a request") {
@@ -109,7 +109,7 @@ impl Fake {
         }
     }
 
-    /// Answers every request with nothing, to the end of the connection.
+    /// Answers every request with an empty reply, until the connection ends.
     pub(crate) async fn serve(mut self) {
         while let Some(events) = self.events().await {
             for event in events {

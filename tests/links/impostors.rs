@@ -1,4 +1,4 @@
-//! Nodes that claim the id of another one, at an address of their own, over links that prove nothing.
+//! Nodes that claim the id of another node at an address of their own, over links without proofs.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn note(text: &str) -> Frame {
     Frame::text("NOTE", text)
 }
 
-/// A node on a host with an id, which may be another node's. It notes what it takes.
+/// A node on a host with an id, which may be the id of another node. It records its messages.
 fn claiming(wires: &MemoryNetwork, (id, host): (&str, &str), taken: &Taken) -> Builder {
     let builder = Peer::builder().transport(transport(wires, host)).id(id);
     let recorder = Recorder::start(taken, Duration::ZERO);
@@ -24,12 +24,12 @@ async fn start(wires: &MemoryNetwork, who: (&str, &str), taken: &Taken) -> Peer 
     claiming(wires, who, taken).start().await.unwrap()
 }
 
-/// A message that waits for a node that is gone.
+/// Sends a message that waits for a node that is gone.
 async fn waiting(from: &Peer, to: &PeerInfo, text: &str) -> Receipt {
     from.try_send_reliable(to, note(text), AckLevel::Handled).await.unwrap()
 }
 
-/// What a node sends to another one in every way that is acknowledged, and the other one to it.
+/// Sends messages between two nodes in every acknowledged way.
 async fn meet(ada: &Peer, eve: &Peer) {
     let level = AckLevel::Handled;
     ada.send_reliable(eve.info(), note("to eve"), level).await.unwrap();
@@ -43,7 +43,7 @@ async fn meet(ada: &Peer, eve: &Peer) {
 }
 
 #[actix::test]
-async fn what_waits_for_a_claimed_id_is_not_given_to_a_node_that_claims_it_elsewhere() {
+async fn a_message_waiting_for_a_claimed_id_is_not_sent_to_another_address_with_that_id() {
     tokio::time::pause();
     let (wires, at_bob, at_eve) = (MemoryNetwork::new(1), Taken::default(), Taken::default());
     let ada = start(&wires, ("ada", "ada"), &Taken::default()).await;
@@ -63,14 +63,14 @@ async fn what_waits_for_a_claimed_id_is_not_given_to_a_node_that_claims_it_elsew
     assert_eq!(at_eve.all(), ["to eve"; 5]);
     let _bob = start(&wires, ("bob", "bob"), &at_bob).await;
     second.await.unwrap();
-    // It had no link, and so nothing to wait on.
+    // There was no link, so the call had nothing to wait for.
     assert!(acked.await.unwrap().is_err());
     assert_eq!(at_bob.all(), ["first", "second"]);
     assert_eq!(at_eve.all(), ["to eve"; 5]);
 }
 
 #[actix::test]
-async fn a_message_that_is_on_its_way_to_a_claimed_id_is_sent_again_to_its_address_only() {
+async fn an_unacknowledged_message_to_a_claimed_id_is_sent_again_only_to_its_address() {
     tokio::time::pause();
     let (wires, at_bob, at_eve) = (MemoryNetwork::new(1), Taken::default(), Taken::default());
     let ada = start(&wires, ("ada", "ada"), &Taken::default()).await;
@@ -88,7 +88,7 @@ async fn a_message_that_is_on_its_way_to_a_claimed_id_is_sent_again_to_its_addre
     };
     let sent = [send("one", true), send("two", false), send("three", true)];
     pass(SECOND).await;
-    // The link breaks, and bob is not reached for a while.
+    // The link breaks, and bob is unreachable for a while.
     let cut = || wires.links().iter().filter(|link| wires.break_link(link.number())).count();
     assert_eq!(cut(), 1);
     let eve = start(&wires, ("bob", "eve"), &at_eve).await;
@@ -103,7 +103,7 @@ async fn a_message_that_is_on_its_way_to_a_claimed_id_is_sent_again_to_its_addre
 }
 
 #[actix::test]
-async fn what_was_stored_for_a_claimed_id_is_not_given_to_a_node_that_claims_it_elsewhere() {
+async fn a_message_stored_for_a_claimed_id_is_not_sent_to_another_address_with_that_id() {
     tokio::time::pause();
     let (wires, at_bob, at_eve) = (MemoryNetwork::new(1), Taken::default(), Taken::default());
     let shelf = Shelf::default();
@@ -126,7 +126,7 @@ async fn what_was_stored_for_a_claimed_id_is_not_given_to_a_node_that_claims_it_
 }
 
 #[actix::test]
-async fn what_waits_for_a_claimed_id_goes_to_another_address_when_the_application_says_so() {
+async fn a_message_waiting_for_a_claimed_id_moves_to_another_address_on_request() {
     tokio::time::pause();
     let (wires, at_old, at_new) = (MemoryNetwork::new(1), Taken::default(), Taken::default());
     let ada = node(&wires, "ada").await;
@@ -146,7 +146,7 @@ async fn what_waits_for_a_claimed_id_goes_to_another_address_when_the_applicatio
 }
 
 #[actix::test]
-async fn a_node_that_claims_the_id_of_a_sender_disturbs_none_of_its_messages() {
+async fn a_node_that_claims_the_id_of_a_sender_does_not_disturb_its_messages() {
     tokio::time::pause();
     let (wires, at_bob) = (MemoryNetwork::new(1), Taken::default());
     let bob = start(&wires, ("bob", "bob"), &at_bob).await;
@@ -155,7 +155,7 @@ async fn a_node_that_claims_the_id_of_a_sender_disturbs_none_of_its_messages() {
         from.send_reliable(bob.info(), note(text), AckLevel::Handled).await.unwrap();
     };
     send(&ada, "1").await;
-    // Its life is a later one, and its numbers are higher.
+    // Its incarnation is a later one, and its numbers are higher.
     let eve = start(&wires, ("ada", "eve"), &Taken::default()).await;
     for text in ["x", "y", "z"] {
         send(&eve, text).await;

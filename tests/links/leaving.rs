@@ -1,4 +1,4 @@
-//! Links that leave: each has an end, whatever the other side makes of `@BYE`.
+//! Links that close: each link ends, whatever the other side does with `@BYE`.
 
 use actix_peer::{
     Config, Outgoing, Over, Peer, PeerEvent,
@@ -16,7 +16,7 @@ use crate::{
     links, node_with, pass,
 };
 
-/// A little more than a link may take to leave when nothing is open on it.
+/// A little more than the time that a link without exchanges may take to close.
 const LEAVES_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 async fn asks(node: &Peer, name: &str) {
@@ -29,7 +29,7 @@ fn idle_soon() -> Config {
 }
 
 #[actix::test]
-async fn an_idle_link_is_over_soon_also_when_the_other_side_says_no_goodbye() {
+async fn an_idle_link_closes_soon_even_if_the_other_side_sends_no_goodbye() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let node = node_with(&wires, "node", idle_soon()).await;
@@ -37,7 +37,7 @@ async fn an_idle_link_is_over_soon_also_when_the_other_side_says_no_goodbye() {
     for n in 0..10 {
         fake::host(&wires, &format!("eve{n}")).await;
         asks(&node, &format!("eve{n}")).await;
-        // The same of a link that the other side has opened.
+        // The same for a link that the other side has opened.
         actix_rt::spawn(Fake::dial(&wires, &format!("mal{n}"), "node").await.serve());
     }
     assert_eq!(links(&node).await.len(), 20);
@@ -51,7 +51,7 @@ async fn an_idle_link_is_over_soon_also_when_the_other_side_says_no_goodbye() {
 }
 
 #[actix::test]
-async fn links_that_leave_count_against_the_limit_and_the_next_one_is_there_soon() {
+async fn closing_links_count_against_the_limit_and_the_next_link_opens_soon() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let node = node_with(&wires, "node", Config::default().max_links(4)).await;
@@ -62,12 +62,12 @@ async fn links_that_leave_count_against_the_limit_and_the_next_one_is_there_soon
         assert!(begun.elapsed() <= LEAVES_WITHIN, "{n}: {:?}", begun.elapsed());
         assert!(wires.connections() <= 4, "{n}: {}", wires.connections());
         assert!(links(&node).await.len() <= 4);
-        // Links that are new are not ended to make room.
+        // New links are not ended to make room.
         pass(3 * SECOND).await;
     }
 }
 
-/// A node with two links with the same peer: the one that the node opened has to leave.
+/// A node with two links to the same peer. The link that the node opened has to close.
 async fn two_links(wires: &MemoryNetwork) -> (Peer, Fake, Fake) {
     let node = node_with(wires, "node", Config::default()).await;
     let mut listener = listen(wires, "eve").await;
@@ -83,13 +83,13 @@ async fn two_links(wires: &MemoryNetwork) -> (Peer, Fake, Fake) {
     (node, first, second)
 }
 
-/// How many links there are that the node has opened.
+/// The number of links that the node has opened.
 async fn own(node: &Peer) -> usize {
     links(node).await.iter().filter(|link| link.direction == Direction::Out).count()
 }
 
 #[actix::test]
-async fn of_two_links_the_one_that_has_to_leave_is_over_soon() {
+async fn the_surplus_link_of_two_closes_soon() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (node, first, second) = two_links(&wires).await;
@@ -101,7 +101,7 @@ async fn of_two_links_the_one_that_has_to_leave_is_over_soon() {
 }
 
 #[actix::test]
-async fn what_is_open_on_a_link_that_leaves_is_finished_as_long_as_it_moves() {
+async fn exchanges_on_a_closing_link_complete_as_long_as_they_progress() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let node = node_with(&wires, "node", Config::default()).await;
@@ -118,7 +118,7 @@ async fn what_is_open_on_a_link_that_leaves_is_finished_as_long_as_it_moves() {
     actix_rt::spawn(Fake::dial(&wires, "eve", "node").await.serve());
     let told = actix_rt::spawn(async move {
         for n in 0..20 {
-            // Questions for life are answered meanwhile.
+            // Keep-alives are answered meanwhile.
             let next = Instant::now() + 20 * SECOND;
             while timeout_at(next, first.events()).await.is_ok_and(|events| events.is_some()) {}
             let reply = first.link.reply(exchange, TypeCode::REPL, b"x", false, n == 19);
@@ -138,13 +138,13 @@ async fn what_is_open_on_a_link_that_leaves_is_finished_as_long_as_it_moves() {
 }
 
 #[actix::test]
-async fn a_link_that_leaves_does_not_wait_for_an_exchange_on_which_nothing_moves() {
+async fn a_closing_link_does_not_wait_for_a_stalled_exchange() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let node = node_with(&wires, "node", Config::default()).await;
     let mut listener = listen(&wires, "eve").await;
     let asking = node.clone();
-    // It is not acknowledged, over whichever link.
+    // The other side never acknowledges it, over any link.
     let told = actix_rt::spawn(async move {
         asking.notify_acked("eve:9000", Frame::text("TEST", "x"), AckLevel::Handled).await
     });

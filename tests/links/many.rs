@@ -1,4 +1,4 @@
-//! A whole network that talks over links.
+//! A network of two hundred nodes that exchange messages over links.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +13,7 @@ const NODES: usize = 200;
 const MAX_LINKS: usize = 8;
 
 #[actix::test]
-async fn two_hundred_nodes_talk_over_few_links_each_and_lose_nothing() {
+async fn two_hundred_nodes_exchange_messages_over_few_links_each_without_loss() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(7);
     wires.latency(Duration::from_millis(1)..Duration::from_millis(20));
@@ -53,7 +53,7 @@ async fn two_hundred_nodes_talk_over_few_links_each_and_lose_nothing() {
     }
     let open = join_all(nodes.iter().map(links)).await;
     assert!(open.iter().all(|links| links.iter().all(|link| link.open == 0 && link.held == 0)));
-    // Over links, that is: neighbours have one connection for all that they say.
+    // Over links: neighbours use one connection for all of their messages.
     let via =
         ask(&nodes[0], &nodes[1], Outgoing::from(Frame::empty("VIA_")).over(Over::Link)).await;
     assert_eq!(via.unwrap(), format!("{:?}", Via::Link));

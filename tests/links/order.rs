@@ -1,4 +1,4 @@
-//! The order in which what comes over a link reaches each handler actor.
+//! The order in which the messages of a link reach each handler actor.
 
 use std::{
     sync::{Arc, Mutex},
@@ -17,12 +17,12 @@ use tokio::sync::Notify;
 
 use crate::{SECOND, by_hand::ByHand, links, pass};
 
-/// The numbers of the messages that an actor has got, in the order in which it was called.
+/// The numbers of the messages that an actor received, in the order of its calls.
 #[derive(Clone, Default)]
 struct Calls(Arc<Mutex<Vec<Option<u32>>>>);
 
 impl Calls {
-    /// A call of which the number is not read yet.
+    /// Records a call whose number has not been read yet.
     fn begun(&self) -> usize {
         let mut calls = self.0.lock().unwrap();
         calls.push(None);
@@ -36,7 +36,12 @@ impl Calls {
     }
 
     fn all(&self) -> Vec<u32> {
-        self.0.lock().unwrap().iter().map(|call| call.expect("a message that was read")).collect()
+        self.0
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|call| call.expect("the call has read its message"))
+            .collect()
     }
 }
 
@@ -44,7 +49,8 @@ fn number_of(data: &[u8]) -> u32 {
     u32::from_be_bytes(*data.first_chunk().unwrap())
 }
 
-/// One actor for every code and kind. It works on several requests at once, each for a time of its own.
+/// One actor for every code and kind. It handles several requests at once, each for a different
+/// time.
 struct Everything(Calls);
 
 impl Actor for Everything {
@@ -79,7 +85,7 @@ impl Handler<IncomingBatch> for Everything {
     }
 }
 
-/// Long enough for everything.
+/// Long enough for all messages.
 const LONG: Duration = Duration::from_secs(3_600);
 
 fn patient() -> Config {
@@ -87,8 +93,8 @@ fn patient() -> Config {
     config.ban_at(u32::MAX)
 }
 
-/// A node of which the handler of `HELD` answers when it is notified, with this many actors, each with four codes: two that take messages whole, one that
-/// streams, one that takes batches.
+/// A node with this many actors. Each actor has four codes: two for whole messages, one for
+/// streams, one for batches. The handler of `HELD` answers when it is notified.
 async fn node(
     wires: &MemoryNetwork,
     config: Config,
@@ -122,16 +128,16 @@ const fn numbered(sequence: u64, level: AckLevel) -> ExchangeKind {
 }
 
 #[actix::test]
-async fn what_comes_behind_a_message_that_waits_for_its_codes_places_reaches_the_actor_after_it() {
+async fn a_message_behind_one_that_waits_for_a_permit_of_its_code_reaches_the_actor_after_it() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (bob, calls, _) = node(&wires, patient().max_requests_per_code(1), 1).await;
     let mut eve = ByHand::dial(&wires, &bob).await;
-    // The first one has the only place of its code, the second one waits for it.
+    // The first request holds the only permit of its code. The second one waits for it.
     for number in [1_u32, 2] {
         eve.begin("ONE0", &number.to_be_bytes(), ExchangeKind::Request, false).await;
     }
-    // Other codes of the same actor have places.
+    // Other codes of the same actor have permits.
     eve.one_way("TWO0", &3_u32.to_be_bytes()).await;
     eve.begin("TWO0", &4_u32.to_be_bytes(), ExchangeKind::Request, false).await;
     eve.one_way("BAT0", &5_u32.to_be_bytes()).await;
@@ -143,7 +149,7 @@ async fn what_comes_behind_a_message_that_waits_for_its_codes_places_reaches_the
 }
 
 #[actix::test]
-async fn a_one_way_message_behind_a_request_that_waits_for_a_place_of_the_node_comes_after_it() {
+async fn a_one_way_message_behind_a_request_that_waits_for_a_permit_of_the_node_follows_it() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (bob, calls, release) = node(&wires, patient().max_requests(1), 1).await;
@@ -160,7 +166,7 @@ async fn a_one_way_message_behind_a_request_that_waits_for_a_place_of_the_node_c
 }
 
 #[actix::test]
-async fn what_comes_behind_a_numbered_message_that_waits_reaches_the_actor_after_it() {
+async fn a_message_behind_a_sequenced_message_that_waits_reaches_the_actor_after_it() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (bob, calls, release) = node(&wires, patient().max_requests(1), 1).await;
@@ -180,7 +186,7 @@ async fn what_comes_behind_a_numbered_message_that_waits_reaches_the_actor_after
 }
 
 #[actix::test]
-async fn a_request_that_is_refused_while_it_waits_lets_only_those_behind_it_go_on() {
+async fn a_request_that_is_refused_while_it_waits_releases_only_the_messages_behind_it() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (bob, calls, release) = node(&wires, patient().max_requests(1).busy_after(SECOND), 1).await;
@@ -199,10 +205,74 @@ async fn a_request_that_is_refused_while_it_waits_lets_only_those_behind_it_go_o
     assert_eq!(calls[0].all(), [1, 3]);
 }
 
-/// Sends `count` messages of a random mix of handlers, codes, kinds and pauses. Returns what each
-/// actor was sent and what it got, in order.
+const ACTORS: usize = 3;
+
+/// Random messages of a peer that is driven by hand.
+struct Mix {
+    random: Rng,
+    eve: ByHand,
+    /// The numbers that were sent, by actor.
+    sent: Vec<Vec<u32>>,
+    /// The number of the last sequenced message.
+    sequence: u64,
+    /// Streamed messages whose last part is still to come.
+    streams: Vec<(u32, String)>,
+}
+
+impl Mix {
+    fn kind(&mut self) -> ExchangeKind {
+        match self.random.u32(..10) {
+            0..4 => ExchangeKind::OneWay,
+            4..8 => ExchangeKind::Request,
+            n => {
+                self.sequence += 1;
+                numbered(self.sequence, [AckLevel::Delivered, AckLevel::Handled][n as usize % 2])
+            }
+        }
+    }
+
+    /// Sends the message `number` to a random handler.
+    async fn send(&mut self, number: u32) {
+        let actor = self.random.usize(..ACTORS);
+        let code = format!("{}{actor}", self.random.choice(["ONE", "TWO", "STR", "BAT"]).unwrap());
+        let kind = self.kind();
+        let data = number.to_be_bytes();
+        let streamed = code.starts_with("STR") && !matches!(kind, ExchangeKind::Sequenced(_));
+        self.sent[actor].push(number);
+        if streamed && self.random.bool() && self.streams.len() < 2 {
+            self.streams.push((self.eve.begin(&code, &data, kind, true).await, code));
+        } else if self.random.u8(..5) == 0 {
+            let exchange = self.eve.begin(&code, &data, kind, true).await;
+            let more = vec![0; self.random.usize(1..2_000)];
+            self.eve.go_on(exchange, &code, &more, true).await;
+            self.eve.go_on(exchange, &code, b"end", false).await;
+        } else if kind == ExchangeKind::OneWay {
+            self.eve.one_way(&code, &data).await;
+        } else {
+            self.eve.begin(&code, &data, kind, false).await;
+        }
+    }
+
+    /// Ends a stream, writes, waits and reads, each now and then.
+    async fn pause(&mut self) {
+        if self.random.u8(..4) == 0 && !self.streams.is_empty() {
+            let at = self.random.usize(..self.streams.len());
+            let (exchange, code) = self.streams.swap_remove(at);
+            self.eve.go_on(exchange, &code, b"end", false).await;
+        }
+        if self.random.u8(..4) == 0 {
+            self.eve.flush().await;
+            pass(Duration::from_millis(self.random.u64(..4))).await;
+        }
+        if self.random.u8(..8) == 0 {
+            self.eve.hear_now().await;
+        }
+    }
+}
+
+/// Sends `count` messages with random handlers, codes, kinds and pauses. Returns what each actor
+/// was sent and what it received, in order.
 async fn mixed(seed: u64, config: Config, count: u32) -> Vec<(Vec<u32>, Vec<u32>)> {
-    const ACTORS: usize = 3;
     let mut random = Rng::with_seed(seed);
     let wires = MemoryNetwork::new(seed);
     let config = config
@@ -213,55 +283,21 @@ async fn mixed(seed: u64, config: Config, count: u32) -> Vec<(Vec<u32>, Vec<u32>
         wires.latency(Duration::ZERO..Duration::from_millis(3));
     }
     let (bob, calls, _) = node(&wires, config, ACTORS).await;
-    let mut eve = ByHand::dial(&wires, &bob).await;
-    let (mut sent, mut sequence) = (vec![Vec::new(); ACTORS], 0);
-    // Streamed messages of which the last part is to come.
-    let mut streams: Vec<(u32, String)> = Vec::new();
+    let eve = ByHand::dial(&wires, &bob).await;
+    let (sent, streams) = (vec![Vec::new(); ACTORS], Vec::new());
+    let mut mix = Mix { random, eve, sent, sequence: 0, streams };
     for number in 0..count {
-        let actor = random.usize(..ACTORS);
-        let code = format!("{}{actor}", random.choice(["ONE", "TWO", "STR", "BAT"]).unwrap());
-        let kind = match random.u32(..10) {
-            0..4 => ExchangeKind::OneWay,
-            4..8 => ExchangeKind::Request,
-            n => {
-                sequence += 1;
-                numbered(sequence, [AckLevel::Delivered, AckLevel::Handled][n as usize % 2])
-            }
-        };
-        let data = number.to_be_bytes();
-        let streamed = code.starts_with("STR") && !matches!(kind, ExchangeKind::Sequenced(_));
-        sent[actor].push(number);
-        if streamed && random.bool() && streams.len() < 2 {
-            streams.push((eve.begin(&code, &data, kind, true).await, code));
-        } else if random.u8(..5) == 0 {
-            let exchange = eve.begin(&code, &data, kind, true).await;
-            eve.go_on(exchange, &code, &vec![0; random.usize(1..2_000)], true).await;
-            eve.go_on(exchange, &code, b"end", false).await;
-        } else if kind == ExchangeKind::OneWay {
-            eve.one_way(&code, &data).await;
-        } else {
-            eve.begin(&code, &data, kind, false).await;
-        }
-        if random.u8(..4) == 0 && !streams.is_empty() {
-            let (exchange, code) = streams.swap_remove(random.usize(..streams.len()));
-            eve.go_on(exchange, &code, b"end", false).await;
-        }
-        if random.u8(..4) == 0 {
-            eve.flush().await;
-            pass(Duration::from_millis(random.u64(..4))).await;
-        }
-        if random.u8(..8) == 0 {
-            eve.hear_now().await;
-        }
+        mix.send(number).await;
+        mix.pause().await;
     }
-    for (exchange, code) in streams {
-        eve.go_on(exchange, &code, b"end", false).await;
+    for (exchange, code) in mix.streams {
+        mix.eve.go_on(exchange, &code, b"end", false).await;
     }
-    eve.flush().await;
-    eve.pass(20).await;
+    mix.eve.flush().await;
+    mix.eve.pass(20).await;
     let link = &links(&bob).await[0];
     assert_eq!((link.open, link.incomplete, link.in_hand, link.held), (0, 0, 0, 0), "{seed}");
-    sent.into_iter().zip(calls.iter().map(Calls::all)).collect()
+    mix.sent.into_iter().zip(calls.iter().map(Calls::all)).collect()
 }
 
 #[actix::test]
@@ -275,7 +311,7 @@ async fn every_mix_of_codes_and_kinds_reaches_each_actor_in_the_order_sent() {
 }
 
 #[actix::test]
-async fn what_is_refused_as_busy_leaves_the_rest_in_the_order_sent() {
+async fn messages_refused_as_busy_leave_the_rest_in_the_order_sent() {
     tokio::time::pause();
     let mut refused = 0;
     for seed in 0..30 {

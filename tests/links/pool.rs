@@ -1,4 +1,5 @@
-//! Which links there are: opened on demand, shared, given up, and remembered where there are none.
+//! The pool of links: links are opened on demand, shared, and closed. Peers without links are
+//! remembered.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -22,7 +23,7 @@ use tokio::{
 
 use crate::{SECOND, ask, echo, event, id_of, links, node, node_with, pass, transport, via};
 
-/// The limit of the back-off.
+/// The limit of the backoff.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 fn host(name: &str) -> Host {
@@ -34,7 +35,7 @@ fn link(text: &str) -> Outgoing {
 }
 
 #[actix::test]
-async fn all_who_want_a_link_share_one_dial_and_each_can_give_up() {
+async fn callers_that_want_a_link_share_one_dial_and_each_can_cancel() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     wires.latency(SECOND / 10..SECOND / 10);
@@ -44,7 +45,7 @@ async fn all_who_want_a_link_share_one_dial_and_each_can_give_up() {
         async move {
             let text = n.to_string();
             let asked = ask(&ada, &bob, link(&text));
-            // Every other one is not so patient; the first one, who began the dial, neither.
+            // Every other caller cancels early, and so does the first one, which began the dial.
             let patience = if n % 2 == 0 { SECOND / 20 } else { 10 * SECOND };
             tokio::time::timeout(patience, asked).await.map(|answer| answer.unwrap() == text)
         }
@@ -66,7 +67,7 @@ async fn a_link_serves_both_directions() {
 }
 
 #[actix::test]
-async fn two_nodes_that_open_a_link_to_each_other_at_once_keep_one_and_lose_nothing() {
+async fn two_nodes_that_dial_each_other_at_once_keep_one_link_and_lose_nothing() {
     tokio::time::pause();
     for (latency, seed) in [(1, 1), (5, 2), (50, 3), (50, 4), (50, 5)] {
         let wires = MemoryNetwork::new(seed);
@@ -80,7 +81,7 @@ async fn two_nodes_that_open_a_link_to_each_other_at_once_keep_one_and_lose_noth
         pass(SECOND).await;
         let (of_ada, of_bob) = (links(&ada).await, links(&bob).await);
         assert_eq!((of_ada.len(), of_bob.len(), wires.connections()), (1, 1, 1), "{seed}");
-        // The one that was opened by whoever has the smaller id.
+        // The link that was opened by the node with the smaller id.
         let (by_ada, by_bob) = if ada.id() < bob.id() {
             (Direction::Out, Direction::In)
         } else {
@@ -95,7 +96,7 @@ async fn two_nodes_that_open_a_link_to_each_other_at_once_keep_one_and_lose_noth
 }
 
 #[actix::test]
-async fn a_peer_that_cannot_be_reached_is_dialled_again_after_longer_and_longer_pauses() {
+async fn an_unreachable_peer_is_dialled_again_after_growing_pauses() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = node(&wires, "ada").await;
@@ -115,17 +116,17 @@ async fn a_peer_that_cannot_be_reached_is_dialled_again_after_longer_and_longer_
     let pauses: Vec<_> = dialled.windows(2).map(|two| two[1] - two[0]).collect();
     assert!(pauses[0] < SECOND, "{pauses:?}");
     assert!(pauses[..6].is_sorted(), "{pauses:?}");
-    // No longer than the limit, and not all the same.
+    // At most the limit, and not all the same.
     assert!(pauses.iter().all(|pause| *pause <= LONGEST_PAUSE + SECOND / 10), "{pauses:?}");
     assert!(pauses[10..].iter().any(|pause| *pause < LONGEST_PAUSE - SECOND / 2), "{pauses:?}");
-    // Once it is there, it is reached after one more pause.
+    // A peer that appears is reached after one more pause.
     let bob = node(&wires, "bob").await;
     pass(LONGEST_PAUSE).await;
     assert_eq!(ask(&ada, &bob, link("there")).await.unwrap(), "there");
 }
 
 #[actix::test]
-async fn a_link_without_use_is_closed_on_both_sides_and_opened_on_demand() {
+async fn an_idle_link_closes_on_both_sides_and_reopens_on_demand() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let config = Config::default().link_idle_timeout(20 * SECOND);
@@ -154,7 +155,7 @@ async fn a_link_without_use_is_closed_on_both_sides_and_opened_on_demand() {
 }
 
 #[actix::test]
-async fn when_all_links_are_taken_the_idle_one_of_longest_ago_makes_room() {
+async fn at_the_link_limit_the_link_that_was_idle_longest_is_closed() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let hub = node_with(&wires, "hub", Config::default().max_links(2)).await;
@@ -166,7 +167,8 @@ async fn when_all_links_are_taken_the_idle_one_of_longest_ago_makes_room() {
     }
     let with: BTreeSet<_> = links(&hub).await.into_iter().map(|link| link.peer).collect();
     assert_eq!(with, BTreeSet::from([ada.id().clone(), cyd.id().clone()]));
-    // Both in use: who insists on a link is told, for the others classic exchanges do.
+    // Both links are in use: a caller that insists on a link gets an error, the others use classic
+    // exchanges.
     let never = |to| hub.request(to, Outgoing::body("SINK", 9, NeverRead).over(Over::Link));
     let held = [never(ada.info()).await.unwrap(), never(cyd.info()).await.unwrap()];
     let error = ask(&hub, &bob, link("x")).await.unwrap_err();
@@ -195,8 +197,7 @@ impl tokio::io::AsyncRead for NeverRead {
 }
 
 #[actix::test]
-async fn where_everybody_asks_everybody_and_few_links_may_be_open_every_question_is_answered_soon()
-{
+async fn with_few_links_every_request_between_all_pairs_of_nodes_is_answered_soon() {
     tokio::time::pause();
     for seed in 0..8 {
         let wires = MemoryNetwork::new(seed);
@@ -209,7 +210,7 @@ async fn where_everybody_asks_everybody_and_few_links_may_be_open_every_question
                 let some = (1..nodes.len()).filter(|other| (other + round / 3) % 3 == round % 3);
                 let asked = some.map(async |other| {
                     let (begun, to) = (Instant::now(), &nodes[(n + other) % nodes.len()]);
-                    // A link that is new is not ended to make room before its first message comes.
+                    // A new link is not ended to make room before its first message.
                     ask(from, to, echo("x")).await.unwrap();
                     assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
                 });
@@ -221,14 +222,14 @@ async fn where_everybody_asks_everybody_and_few_links_may_be_open_every_question
 }
 
 #[actix::test]
-async fn a_link_that_stays_silent_for_three_intervals_is_closed_with_what_is_open_on_it() {
+async fn a_link_that_is_silent_for_three_intervals_is_closed_with_its_exchanges() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let config = || Config::default().keep_alive(2 * SECOND);
     let (ada, bob) =
         (node_with(&wires, "ada", config()).await, node_with(&wires, "bob", config()).await);
     ask(&ada, &bob, link("x")).await.unwrap();
-    // Alive without a message: three intervals and more.
+    // Open without a message for more than three intervals.
     pass(10 * SECOND).await;
     assert_eq!(wires.connections(), 1);
     let mut events = ada.events();
@@ -248,7 +249,7 @@ async fn a_link_that_stays_silent_for_three_intervals_is_closed_with_what_is_ope
 }
 
 #[actix::test]
-async fn status_shows_a_link_as_it_is() {
+async fn the_status_describes_each_link() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     wires.latency(SECOND / 20..SECOND / 20);
@@ -273,7 +274,7 @@ async fn status_shows_a_link_as_it_is() {
 }
 
 #[actix::test]
-async fn a_classic_only_node_is_used_by_nodes_with_links_and_the_other_way_round() {
+async fn classic_only_nodes_and_nodes_with_links_serve_each_other() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let memory = 600 * SECOND;
@@ -284,24 +285,24 @@ async fn a_classic_only_node_is_used_by_nodes_with_links_and_the_other_way_round
         assert_eq!(via(&ada, &old).await.unwrap(), Via::Classic);
         wires.dials() - before
     };
-    assert_eq!(dials().await, 2, "a link is tried, and not spoken");
+    assert_eq!(dials().await, 2, "a link is tried, then a classic exchange");
     for _ in 0..5 {
-        assert_eq!(dials().await, 1, "that is remembered");
+        assert_eq!(dials().await, 1, "the node remembers that the peer has no links");
     }
     let error = ask(&ada, &old, link("x")).await.unwrap_err();
     assert!(matches!(error, RequestError::NoLink(_)), "{error:?}");
     pass(memory).await;
-    assert_eq!(dials().await, 2, "for a limited time");
+    assert_eq!(dials().await, 2, "the node forgets it after some time");
     assert_eq!(via(&old, &ada).await.unwrap(), Via::Classic);
     assert!(links(&ada).await.is_empty() && links(&old).await.is_empty());
-    // One-way messages, too.
+    // One-way messages as well.
     ada.notify(old.info(), Frame::text("ECHO", "x")).await.unwrap();
     pass(SECOND).await;
     assert_eq!(wires.connections(), 0);
 }
 
 #[actix::test]
-async fn a_node_does_not_open_a_link_with_itself() {
+async fn a_node_opens_no_link_to_itself() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = node(&wires, "ada").await;
@@ -311,7 +312,7 @@ async fn a_node_does_not_open_a_link_with_itself() {
 }
 
 #[actix::test]
-async fn a_remote_that_breaks_the_rules_of_links_is_told_so_and_harms_no_other() {
+async fn a_peer_that_violates_the_link_protocol_is_told_so_and_harms_no_other_link() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, bob) = (node(&wires, "ada").await, node(&wires, "bob").await);
@@ -319,7 +320,7 @@ async fn a_remote_that_breaks_the_rules_of_links_is_told_so_and_harms_no_other()
     let rude: [&[u8]; 4] = [
         b"@LNK\0\0\0\x02{}",
         b"@LNK\0\0\0\x09not json!",
-        // A hello, and then a number of the wrong parity, and a frame without a header.
+        // A hello, then a number of the wrong parity; then a frame without a header.
         b"\0\0\0\x05\0\0\0\x02\x01",
         b"\0\0\0\x01x",
     ];

@@ -1,4 +1,4 @@
-//! `stop` finishes what is open on links, within its limit.
+//! `stop` completes the open exchanges of links, within its limit.
 
 use std::sync::{
     Arc,
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::{SECOND, builder, event, links, node, node_with, pass, zeros};
 
-/// A node whose handler `SLOW` takes two seconds, counted.
+/// A node whose handler `SLOW` takes two seconds and counts its calls.
 fn slow(wires: &MemoryNetwork, name: &str) -> (Builder, Arc<AtomicUsize>) {
     let done = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&done);
@@ -35,7 +35,7 @@ fn request() -> Outgoing {
 }
 
 #[actix::test]
-async fn a_node_that_stops_finishes_what_it_was_asked_and_what_it_asked() {
+async fn a_stopping_node_finishes_its_incoming_and_its_own_requests() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ((ada, _), (bob, done)) = (slow(&wires, "ada"), slow(&wires, "bob"));
@@ -56,7 +56,7 @@ async fn a_node_that_stops_finishes_what_it_was_asked_and_what_it_asked() {
         async move { bob.stop().await }
     });
     pass(SECOND / 2).await;
-    // Nothing new is begun with it.
+    // No new exchange begins on its links.
     assert!(links(&ada).await.iter().all(|link| link.closing));
     let refused = ada.request(bob.info(), request()).await.unwrap_err();
     assert!(!refused.may_have_been_handled(), "{refused:?}");
@@ -66,7 +66,7 @@ async fn a_node_that_stops_finishes_what_it_was_asked_and_what_it_asked() {
     assert_eq!(there.collect().await.unwrap().len(), 1);
     let report = stopping.await.unwrap();
     assert_eq!((report.aborted.len(), begun.elapsed().as_secs()), (0, 1), "{report:?}");
-    assert_eq!(done.load(Ordering::SeqCst), 11, "the one-way message is finished as well");
+    assert_eq!(done.load(Ordering::SeqCst), 11, "the one-way message is handled as well");
     let closed = event(&mut events, |event| match event {
         PeerEvent::LinkClosed { reason, .. } => Some(*reason),
         _ => None,
@@ -76,7 +76,7 @@ async fn a_node_that_stops_finishes_what_it_was_asked_and_what_it_asked() {
 }
 
 #[actix::test]
-async fn what_is_late_at_the_stop_is_cut_and_reported_and_its_asker_is_told() {
+async fn late_requests_are_aborted_at_the_stop_and_reported_to_the_node_and_their_callers() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let never = handler::from_fn(async |_| std::future::pending().await);
@@ -87,7 +87,7 @@ async fn what_is_late_at_the_stop_is_cut_and_reported_and_its_asker_is_told() {
     let bob = bob.handle("WAIT", never.start()).unwrap().handle("MORE", endless.start()).unwrap();
     let (ada, bob) = (node(&wires, "ada").await, bob.start().await.unwrap());
     let waiting = ada.request(bob.info(), Frame::empty("WAIT")).await.unwrap();
-    // Nobody reads what comes.
+    // The reply is not read.
     let unread = ada.request(bob.info(), Frame::empty("MORE")).await.unwrap();
     pass(SECOND).await;
     let begun = Instant::now();
@@ -104,7 +104,7 @@ async fn what_is_late_at_the_stop_is_cut_and_reported_and_its_asker_is_told() {
 }
 
 #[actix::test]
-async fn an_asker_that_stops_waits_for_its_replies_and_says_what_it_gave_up() {
+async fn a_stopping_caller_waits_for_its_replies_and_reports_what_it_aborted() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let never = handler::from_fn(async |_| std::future::pending().await);

@@ -1,4 +1,4 @@
-//! Nodes on hosts.
+//! Nodes on the hosts of a test network.
 
 use std::{
     sync::{Arc, Mutex, mpsc},
@@ -14,11 +14,12 @@ use actix_peer::{
 use futures::StreamExt;
 use tokio::{sync::oneshot, time::Instant};
 
-use crate::net::Network;
+use crate::{
+    common::{SECOND, handlers},
+    net::Network,
+};
 
-pub(crate) const SECOND: Duration = Duration::from_secs(1);
-
-/// What a node has been told, and what happened to it.
+/// Records the received messages and the events of a node.
 #[derive(Clone, Default)]
 pub(crate) struct Diary {
     notes: Arc<Mutex<Vec<String>>>,
@@ -30,7 +31,7 @@ impl Diary {
         self.notes.lock().unwrap().clone()
     }
 
-    /// When such things happened.
+    /// The times of the events that satisfy `such`.
     pub(crate) fn times(&self, such: impl Fn(&PeerEvent) -> bool) -> Vec<Instant> {
         let events = self.events.lock().unwrap();
         events.iter().filter(|(_, event)| such(event)).map(|(at, _)| *at).collect()
@@ -45,9 +46,8 @@ impl Diary {
     }
 }
 
-/// Starts a node on this thread's host: `ECHO`, `WAIT` (answers after so many milliseconds), `NOTE`.
+/// Starts a node on this thread's host. `WAIT` answers after the requested number of milliseconds.
 pub(crate) async fn node(host: usize, diary: &Diary) -> Peer {
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
     let wait = handler::from_fn(async |msg: Incoming| {
         let millis = msg.frame.as_str().unwrap().parse().unwrap();
         tokio::time::sleep(Duration::from_millis(millis)).await;
@@ -59,7 +59,7 @@ pub(crate) async fn node(host: usize, diary: &Diary) -> Peer {
         Reply::none()
     });
     let builder = Peer::builder().listen(address(host)).id(format!("host{host}")).well_known();
-    let builder = builder.handle("ECHO", echo.start()).unwrap();
+    let builder = builder.handle("ECHO", handlers::echo()).unwrap();
     let builder = builder.handle("WAIT", wait.start()).unwrap();
     let builder = builder.handle("NOTE", note.start()).unwrap();
     let peer = builder.stabilizer(PingSweep::new()).start().await.unwrap();
@@ -107,7 +107,7 @@ impl Drop for Served {
     }
 }
 
-/// Asks over a link.
+/// Sends a request over a link.
 pub(crate) async fn ask(
     peer: &Peer,
     host: usize,
@@ -120,8 +120,8 @@ pub(crate) async fn ask(
     Ok(())
 }
 
-/// Asks until there is an answer: how long that took, and how many errors it cost. An error must say
-/// that nothing was handled, as nothing was.
+/// Repeats a request until it is answered. Returns the time and the number of errors. Each error
+/// must say that nothing was handled.
 pub(crate) async fn ask_until_answered(peer: &Peer, host: usize) -> (Duration, usize) {
     let (begun, mut errors) = (Instant::now(), 0);
     while let Err(error) = ask(peer, host, "ECHO", "again").await {
@@ -133,7 +133,7 @@ pub(crate) async fn ask_until_answered(peer: &Peer, host: usize) -> (Duration, u
     (begun.elapsed(), errors)
 }
 
-/// Lets time pass on this thread, where nobody else runs.
+/// Lets time pass on this thread, which runs nothing else.
 pub(crate) fn pass(time: Duration) {
     let (_never, wait) = mpsc::channel::<()>();
     wait.recv_timeout(time).unwrap_err();

@@ -1,4 +1,4 @@
-//! Two hosts, and what is between them.
+//! Faults of the network between two hosts.
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
@@ -6,23 +6,24 @@ use actix_peer::{Outgoing, Over, RequestError, frame::Frame, link::Reason, messa
 use tokio::time::Instant;
 
 use crate::{
-    host::{Diary, SECOND, Served, address, ask, ask_until_answered, node, pass},
+    common::SECOND,
+    host::{Diary, Served, address, ask, ask_until_answered, node, pass},
     net::Network,
 };
 
-/// What a link has found when it was silent for three times the keep-alive of 5 s; less what it was
-/// silent before, and a little more for a busy machine.
+/// When a silent link is detected: after three keep-alive intervals of 5 s, less the time that it
+/// was silent before, plus a margin for a busy machine.
 const SILENT: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(16);
 
-/// Who still hears the other one's questions whether it is alive, but is not heard, is not in silence
-/// before the other one has given up.
+/// A side that still receives the keep-alives of the other one sees no silence before the other
+/// side has closed the link.
 const HALF_SILENT: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(27);
 
-/// What is done to the network, and undone.
+/// A fault of the network, or its repair.
 type Fault = fn(&Network);
 
-/// A fault while a request waits for its answer. The caller is told in time, in both directions, and
-/// when the fault is gone the next request is answered.
+/// Causes a fault while a request waits. The caller gets an error in time, in both directions, and
+/// the next request after the repair is answered.
 fn found_in_time(name: &'static str, found: RangeInclusive<Duration>, fault: Fault, repair: Fault) {
     let Some(network) = Network::of(2) else { return };
     let (bob, within) = (Served::start(&network, 2), found.clone());
@@ -38,7 +39,7 @@ fn found_in_time(name: &'static str, found: RangeInclusive<Duration>, fault: Fau
         let error = ask(&ada, 2, "WAIT", "29000").await.unwrap_err();
         println!("{name}: a waiting request failed after {:.1?}: {error}", asked.elapsed());
         assert!(error.may_have_been_handled(), "{error:?}");
-        // What is silent may be dead itself, or behind a network that is.
+        // A silent peer may be dead, or the network between may be.
         assert!(
             matches!(error, RequestError::Reset { reason: Reason::TIMED_OUT, sent: true }),
             "{error:?}"
@@ -60,7 +61,7 @@ fn found_in_time(name: &'static str, found: RangeInclusive<Duration>, fault: Fau
     broke.recv().unwrap();
     let cut = Instant::now();
     fault(&network);
-    // An error here is that the host has failed, which says why.
+    // An error means that the host has failed, which reports the cause.
     if hear.recv().is_ok() {
         repair(&network);
         mend.send(()).unwrap();
@@ -73,19 +74,19 @@ fn found_in_time(name: &'static str, found: RangeInclusive<Duration>, fault: Fau
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn a_cable_that_is_cut_is_found_within_15_seconds() {
+fn a_cut_cable_of_the_peer_is_detected_within_15_seconds() {
     found_in_time("cable", SILENT, |network| network.cut(2), |network| network.plug(2));
 }
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn an_own_cable_that_is_cut_is_found_within_15_seconds() {
+fn a_cut_cable_of_the_own_host_is_detected_within_15_seconds() {
     found_in_time("own cable", SILENT, |network| network.cut(1), |network| network.plug(1));
 }
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn an_address_that_is_gone_is_found_within_15_seconds() {
+fn a_removed_address_is_detected_within_15_seconds() {
     found_in_time(
         "address",
         SILENT,
@@ -96,7 +97,7 @@ fn an_address_that_is_gone_is_found_within_15_seconds() {
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn packets_that_get_lost_on_the_way_there_are_found_by_both() {
+fn packets_lost_on_the_way_to_the_peer_are_detected_by_both_sides() {
     found_in_time(
         "one way, there",
         HALF_SILENT,
@@ -107,7 +108,7 @@ fn packets_that_get_lost_on_the_way_there_are_found_by_both() {
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn packets_that_get_lost_on_the_way_back_are_found_by_both() {
+fn packets_lost_on_the_way_from_the_peer_are_detected_by_both_sides() {
     found_in_time(
         "one way, back",
         HALF_SILENT,
@@ -118,7 +119,7 @@ fn packets_that_get_lost_on_the_way_back_are_found_by_both() {
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn a_cable_that_is_out_for_eight_seconds_costs_a_request_that_time_and_nothing_else() {
+fn a_cable_outage_of_eight_seconds_only_delays_a_request() {
     let Some(network) = Network::of(2) else { return };
     let _bob = Served::start(&network, 2);
     let (begun, broke) = std::sync::mpsc::channel();
@@ -135,7 +136,7 @@ fn a_cable_that_is_out_for_eight_seconds_costs_a_request_that_time_and_nothing_e
         ada.abort().await;
     });
     broke.recv().unwrap();
-    // Its question is on its way within a moment.
+    // The request is in flight within a moment.
     pass(SECOND);
     network.cut(2);
     pass(8 * SECOND);
@@ -145,7 +146,7 @@ fn a_cable_that_is_out_for_eight_seconds_costs_a_request_that_time_and_nothing_e
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn a_classic_request_over_a_cut_cable_ends_with_its_own_time_limit() {
+fn a_classic_request_over_a_cut_cable_ends_at_its_own_timeout() {
     let Some(network) = Network::of(2) else { return };
     let _bob = Served::start(&network, 2);
     let (begun, broke) = std::sync::mpsc::channel();
@@ -179,7 +180,7 @@ fn program() -> PathBuf {
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn a_host_that_is_killed_without_a_word_is_found_and_back_within_2_seconds_of_its_start() {
+fn a_silently_killed_host_is_detected_and_back_within_2_seconds_of_its_restart() {
     let Some(network) = Network::of(2) else { return };
     let options = ["--listen", &address(2), "--id", "host2", "--test-handlers"];
     let start = |network: &Network| {
@@ -212,7 +213,7 @@ fn a_host_that_is_killed_without_a_word_is_found_and_back_within_2_seconds_of_it
     });
     broke.recv().unwrap();
     network.cut(2);
-    // Killed while nobody hears its kernel say goodbye.
+    // Killed while the network drops the goodbye of its kernel.
     drop(bob);
     let _bob = hear.recv().is_ok().then(|| {
         network.plug(2);

@@ -1,5 +1,5 @@
-//! Hosts in network namespaces of their own, with a switch between them: real network stacks, of
-//! which nothing leaves this machine. Needs root and `ip`.
+//! Hosts in separate network namespaces, with a switch between them: real network stacks whose
+//! packets stay on this machine. Needs root and `ip`.
 
 use std::{
     fs::File,
@@ -13,7 +13,7 @@ use std::{
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// Namespaces of these tests begin so, then with the process that made them.
+/// Namespaces of these tests have this prefix, followed by the id of the process that made them.
 const PREFIX: &str = "actix-peer";
 
 static NETWORKS: AtomicU32 = AtomicU32::new(0);
@@ -28,7 +28,7 @@ fn ip(line: &str) -> Result<String, String> {
     }
 }
 
-/// Removes what a test that was killed has left.
+/// Removes the namespaces of killed tests.
 fn sweep() {
     for line in ip("netns list").unwrap_or_default().lines() {
         let name = line.split_whitespace().next().unwrap_or_default();
@@ -39,7 +39,7 @@ fn sweep() {
     }
 }
 
-/// A namespace; gone when dropped.
+/// A namespace; removed when dropped.
 struct Namespace(String);
 
 impl Namespace {
@@ -64,7 +64,7 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// None, and a line that says why, where namespaces cannot be made.
+    /// `None`, with a line that says why, where namespaces cannot be made.
     pub(crate) fn of(hosts: usize) -> Option<Self> {
         sweep();
         match Self::new(hosts) {
@@ -108,7 +108,7 @@ impl Network {
         ip(&format!("-n {} {line}", self.hosts[host - 1].0)).unwrap();
     }
 
-    /// Pulls the cable of a host out of the switch.
+    /// Unplugs the cable of a host from the switch.
     pub(crate) fn cut(&self, host: usize) {
         self.on_switch(&format!("link set port{host} down"));
     }
@@ -117,7 +117,7 @@ impl Network {
         self.on_switch(&format!("link set port{host} up"));
     }
 
-    /// Plugs a host into the other half of a switch that is split in two; nobody sees the cable move.
+    /// Moves a host to the other half of a split switch. No host sees its cable move.
     pub(crate) fn part(&self, host: usize) {
         self.on_switch(&format!("link set port{host} master two"));
     }
@@ -126,7 +126,7 @@ impl Network {
         self.on_switch(&format!("link set port{host} master one"));
     }
 
-    /// Everything that `from` sends `to` gets lost: it goes to a station that is not there.
+    /// Drops all packets from `from` to `to`: they go to a station that does not exist.
     pub(crate) fn deafen(&self, from: usize, to: usize) {
         let line =
             format!("neigh replace 10.7.0.{to} lladdr 02:00:00:00:00:99 dev eth0 nud permanent");
@@ -145,7 +145,7 @@ impl Network {
         self.on_host(host, &format!("addr add 10.7.0.{host}/24 dev eth0"));
     }
 
-    /// Runs something on a host: in a thread of its own, whose sockets are that host's.
+    /// Runs `work` on a host: in a thread whose sockets belong to that host.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         host: usize,

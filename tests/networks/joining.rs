@@ -1,4 +1,4 @@
-//! Joining a network: nobody is left alone without a word, and who is not let in learns why.
+//! Joining a network: no node stays isolated unnoticed, and a refused node learns why.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,9 +18,9 @@ use tokio::{
     time::Instant,
 };
 
-const SECOND: Duration = Duration::from_secs(1);
+use crate::common::{SECOND, nodes::on_host};
 
-/// Who is in whose table.
+/// The ids in the table of each node.
 async fn tables(peers: &[Peer]) -> BTreeMap<String, BTreeSet<String>> {
     let mut tables = BTreeMap::new();
     for peer in peers {
@@ -37,7 +37,7 @@ fn listed_nowhere(tables: &BTreeMap<String, BTreeSet<String>>) -> Vec<&String> {
     tables.keys().filter(|id| !listed.contains(id)).collect()
 }
 
-/// The nodes that a message reaches from `n0` over the tables, in either direction.
+/// The number of nodes that a message from `n0` reaches over the tables, in either direction.
 fn reached(tables: &BTreeMap<String, BTreeSet<String>>) -> usize {
     let mut reached = BTreeSet::new();
     let mut to_visit = vec!["n0"];
@@ -51,13 +51,12 @@ fn reached(tables: &BTreeMap<String, BTreeSet<String>>) -> usize {
     reached.len()
 }
 
-/// So many nodes join one contact at the same moment, with the options that a program has that
-/// chooses none.
+/// This many nodes join one contact at the same moment, with the default options of a program.
 fn crowd(nodes: usize) {
     let network = SimNetwork::new(1);
     let lived = network.run(async |net| {
         net.wires().latency(Duration::from_millis(1)..Duration::from_millis(30));
-        // Sweeps of hundreds of nodes over each other take long, and add nothing here.
+        // Sweeps among hundreds of nodes take long and add nothing here.
         let sweep = move |_, builder: Builder| {
             Ok(if nodes <= 100 { builder.stabilizer(PingSweep::new()) } else { builder })
         };
@@ -66,7 +65,7 @@ fn crowd(nodes: usize) {
         let known = tables(&peers).await;
         for (joined, peer) in joins.iter().zip(&peers[1..]) {
             let alone = known[peer.id().as_str()].is_empty();
-            assert!(joined.is_err() || !alone, "{peer:?} is alone and is told that it joined");
+            assert!(joined.is_err() || !alone, "{peer:?} is isolated, and its join succeeded");
         }
         let failed = joins.iter().filter(|joined| joined.is_err()).count();
         println!("{nodes} nodes: {failed} joins failed at first");
@@ -80,10 +79,10 @@ fn crowd(nodes: usize) {
                 break;
             }
             seconds += 1;
-            assert!(seconds < 60, "alone: {alone:?}; listed nowhere: {nowhere:?}");
+            assert!(seconds < 60, "isolated: {alone:?}; in no table: {nowhere:?}");
         }
         println!("all are in after {seconds} s");
-        // And so it stays when all were verified, or not, and were asked whether they live.
+        // This stays so after the peers were verified, or not, and pinged.
         net.advance(25 * SECOND).await;
         let tables = tables(&peers).await;
         assert_eq!(listed_nowhere(&tables), Vec::<&String>::new());
@@ -94,23 +93,23 @@ fn crowd(nodes: usize) {
 }
 
 #[test]
-fn of_a_hundred_nodes_that_join_one_contact_at_once_none_is_left_alone() {
+fn a_hundred_nodes_that_join_one_contact_at_once_leave_no_node_isolated() {
     crowd(100);
 }
 
 #[test]
-fn of_a_hundred_and_fifty_nodes_that_join_one_contact_at_once_none_is_left_alone() {
+fn a_hundred_and_fifty_nodes_that_join_one_contact_at_once_leave_no_node_isolated() {
     crowd(150);
 }
 
 #[test]
-fn of_five_hundred_nodes_that_join_one_contact_at_once_none_is_left_alone() {
+fn five_hundred_nodes_that_join_one_contact_at_once_leave_no_node_isolated() {
     crowd(500);
 }
 
 #[actix::test]
-async fn a_hundred_nodes_of_one_machine_that_join_one_contact_at_once_over_tcp_are_all_let_in() {
-    // More than one address may have open at a time: some are told that the contact is busy.
+async fn a_hundred_nodes_of_one_machine_that_join_at_once_over_tcp_are_all_admitted() {
+    // The joins exceed the connections of one address, so some get the busy error.
     let contact = Peer::builder().well_known().start().await.unwrap();
     let to = contact.info().address().to_string();
     let mut peers = Vec::new();
@@ -122,7 +121,7 @@ async fn a_hundred_nodes_of_one_machine_that_join_one_contact_at_once_over_tcp_a
     for (joined, mut events) in joins.into_iter().zip(events) {
         match joined {
             Ok(report) => assert!(!report.listed_by().is_empty(), "{report:?}"),
-            // On a slow machine the contact is busy for longer than a call waits.
+            // On a slow machine the contact is busy for longer than a request waits.
             Err(error) => {
                 assert!(error.is_tried_again(), "{error}");
                 let let_in = |event: &PeerEvent| matches!(event, PeerEvent::Joined { .. });
@@ -134,25 +133,23 @@ async fn a_hundred_nodes_of_one_machine_that_join_one_contact_at_once_over_tcp_a
 }
 
 #[test]
-fn a_node_that_joins_stays_in_the_table_of_its_contact_whatever_it_serves() {
+fn a_joined_node_stays_in_the_table_of_its_contact_whatever_it_serves() {
     let network = SimNetwork::new(1);
     let lived = network.run(async |net| {
         let sweep = |builder: Builder| Ok(builder.stabilizer(PingSweep::new()));
         let contact = net.start_with("n0", sweep).await?;
-        let transport = net.wires().transport("n1".parse::<Host>().unwrap());
-        let builder = Peer::builder().transport(transport).listen("n1:9000").id("n1");
-        let peer = builder.start().await.unwrap();
+        let peer = on_host(net.wires(), "n1").start().await.unwrap();
         peer.join("n0:9000").await.unwrap();
         net.advance(60 * SECOND).await;
         let list = contact.peers().list().await.unwrap();
-        assert!(list.contains(peer.id()), "it answers nobody who asks for its name");
+        assert!(list.contains(peer.id()), "a node that does not serve `NAME` stays listed");
         Ok::<_, SimError>(())
     });
     lived.unwrap();
 }
 
-/// A program at `host:9000` that answers whatever it is sent with these bytes, and closes; `None`: it
-/// takes connections and is silent.
+/// A program at `host:9000` that answers every request with these bytes and closes. With `None` it
+/// accepts connections and stays silent.
 async fn program(wires: &MemoryNetwork, host: &str, answer: Option<Vec<u8>>) {
     let host: Host = host.parse().unwrap();
     let transport = wires.transport(host.clone());
@@ -170,12 +167,7 @@ async fn program(wires: &MemoryNetwork, host: &str, answer: Option<Vec<u8>>) {
     });
 }
 
-fn node(wires: &MemoryNetwork, name: &str) -> Builder {
-    let transport = wires.transport(name.parse::<Host>().unwrap());
-    Peer::builder().transport(transport).listen(format!("{name}:9000")).id(name)
-}
-
-/// Why a join by this contact failed.
+/// The reason why a join through this contact failed.
 async fn why(peer: &Peer, contact: &str) -> JoinFailure {
     let error = peer.join(contact).await.unwrap_err();
     let cause = error.cause().unwrap_or_else(|| panic!("{error}")).clone();
@@ -184,10 +176,10 @@ async fn why(peer: &Peer, contact: &str) -> JoinFailure {
 }
 
 #[actix::test]
-async fn a_join_says_why_the_contact_did_not_take_the_node_in() {
+async fn a_failed_join_says_why_the_contact_did_not_admit_the_node() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
-    let ada = node(&wires, "ada").well_known().start().await.unwrap();
+    let ada = on_host(&wires, "ada").well_known().start().await.unwrap();
     wires.name(&"nowhere".parse().unwrap(), []);
     assert!(matches!(why(&ada, "nowhere:9000").await, JoinFailure::UnknownName { .. }));
     assert_eq!(why(&ada, "closed:9000").await, JoinFailure::PortClosed);
@@ -202,10 +194,10 @@ async fn a_join_says_why_the_contact_did_not_take_the_node_in() {
     assert_eq!(why(&ada, "page:9000").await, JoinFailure::NotThisProtocol);
     program(&wires, "huge", Some(b"REPL\x40\0\0\0xxxx".to_vec())).await;
     assert_eq!(why(&ada, "huge:9000").await, JoinFailure::NotThisProtocol);
-    let bare = node(&wires, "bare").start().await.unwrap();
+    let bare = on_host(&wires, "bare").start().await.unwrap();
     let no_name = JoinFailure::NoHandler { code: "NAME".parse().unwrap() };
     assert_eq!(why(&ada, "bare:9000").await, no_name);
-    let closed = node(&wires, "club").well_known().join_policy(JoinPolicy::Closed);
+    let closed = on_host(&wires, "club").well_known().join_policy(JoinPolicy::Closed);
     let _club = closed.start().await.unwrap();
     let refused = JoinFailure::Refused { words: "Join: not allowed".to_owned() };
     assert_eq!(why(&ada, "club:9000").await, refused);
@@ -217,20 +209,20 @@ async fn a_join_says_why_the_contact_did_not_take_the_node_in() {
 }
 
 #[actix::test]
-async fn a_look_up_that_is_not_answered_is_told_as_such() {
+async fn a_name_look_up_that_is_not_answered_is_reported_as_late() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     wires.name(&"seed".parse().unwrap(), ["10.0.0.1".parse().unwrap()]);
     wires.lookup_time(3_600 * SECOND);
-    let ada = node(&wires, "ada").well_known().start().await.unwrap();
-    // The time for a look-up is that for opening a connection: either may be over first.
+    let ada = on_host(&wires, "ada").well_known().start().await.unwrap();
+    // The look-up has the same time limit as the connection: either may end first.
     let late = why(&ada, "seed:9000").await;
     assert!(matches!(late, JoinFailure::LookupLate | JoinFailure::NoConnection), "{late}");
 }
 
 #[cfg(feature = "tls")]
 #[actix::test]
-async fn a_join_tells_tls_against_plain_from_plain_against_tls() {
+async fn a_failed_join_distinguishes_a_tls_contact_from_a_plain_contact() {
     use actix_peer::transport::tls::{Admission, NodeIdentity, TlsTransport};
 
     tokio::time::pause();
@@ -240,7 +232,7 @@ async fn a_join_tells_tls_against_plain_from_plain_against_tls() {
         let transport = TlsTransport::over(transport, NodeIdentity::for_tests(name));
         (Peer::builder().listen(format!("{name}:9000")).well_known(), transport)
     };
-    let plain = node(&wires, "plain").well_known().start().await.unwrap();
+    let plain = on_host(&wires, "plain").well_known().start().await.unwrap();
     let (builder, transport) = over("tls");
     let tls = builder.transport(transport).start().await.unwrap();
     assert_eq!(why(&plain, "tls:9000").await, JoinFailure::TlsRequired);
@@ -251,28 +243,33 @@ async fn a_join_tells_tls_against_plain_from_plain_against_tls() {
     assert_eq!(why(&tls, "club:9000").await, JoinFailure::NotAdmitted);
 }
 
+/// A contact whose table has one entry, the peer that took it, and a node that has not joined.
+async fn full_contact(net: &SimNetwork) -> Result<[Peer; 3], SimError> {
+    let full = |builder: Builder| Ok(builder.config(Config::default().max_peers(1)));
+    let contact = net.start_with("n0", full).await?;
+    // The peer in the table lists no other node and admits none.
+    let closed = |builder: Builder| Ok(builder.join_policy(JoinPolicy::Closed));
+    let first = net.start_with("n1", closed).await?;
+    first.join("n0:9000").await.unwrap();
+    Ok([contact, first, net.start("n2").await?])
+}
+
 #[test]
-fn a_node_whose_contact_is_full_for_now_gets_in_as_soon_as_there_is_a_place() {
+fn a_node_whose_contact_is_full_joins_as_soon_as_the_contact_has_room() {
     let network = SimNetwork::new(1);
     let lived = network.run(async |net| {
-        let full = |builder: Builder| Ok(builder.config(Config::default().max_peers(1)));
-        let contact = net.start_with("n0", full).await?;
-        // The one that has the place lists no other, and takes in no other.
-        let closed = |builder: Builder| Ok(builder.join_policy(JoinPolicy::Closed));
-        let first = net.start_with("n1", closed).await?;
-        first.join("n0:9000").await.unwrap();
-        let second = net.start("n2").await?;
+        let [contact, first, second] = full_contact(&net).await?;
         let mut events = second.events();
         let begun = Instant::now();
         let error = second.join("n0:9000").await.unwrap_err();
-        assert!(begun.elapsed() < 2 * SECOND, "a full table is not waited for");
+        assert!(begun.elapsed() < 2 * SECOND, "the join does not wait for a full table");
         assert!(matches!(error, JoinError::NotTakenIn { .. }), "{error}");
         assert!(error.is_tried_again(), "{error}");
         let told = events.next().await;
         assert!(matches!(told, Some(PeerEvent::NotJoined { again: true, .. })), "{told:?}");
         net.advance(300 * SECOND).await;
         first.leave().await.unwrap();
-        net.wait_until(130 * SECOND, "it is in", async || {
+        net.wait_until(130 * SECOND, "the contact lists the node", async || {
             contact.peers().list().await.unwrap().contains(second.id())
         })
         .await?;
@@ -284,15 +281,10 @@ fn a_node_whose_contact_is_full_for_now_gets_in_as_soon_as_there_is_a_place() {
 }
 
 #[test]
-fn a_node_that_leaves_is_not_joined_in_the_background_any_more() {
+fn leaving_ends_a_join_in_the_background() {
     let network = SimNetwork::new(1);
     let lived = network.run(async |net| {
-        let full = |builder: Builder| Ok(builder.config(Config::default().max_peers(1)));
-        let contact = net.start_with("n0", full).await?;
-        let closed = |builder: Builder| Ok(builder.join_policy(JoinPolicy::Closed));
-        let first = net.start_with("n1", closed).await?;
-        first.join("n0:9000").await.unwrap();
-        let second = net.start("n2").await?;
+        let [contact, first, second] = full_contact(&net).await?;
         assert!(second.join("n0:9000").await.unwrap_err().is_tried_again());
         second.leave().await.unwrap();
         first.leave().await.unwrap();
@@ -303,7 +295,8 @@ fn a_node_that_leaves_is_not_joined_in_the_background_any_more() {
     lived.unwrap();
 }
 
-/// Two nodes; the name of the first has silent addresses beside the one at which it is.
+/// Runs `test` with two nodes. The host name of the first one has silent addresses beside the real
+/// one.
 fn with_silent_addresses(silent: &[&str], test: impl AsyncFnOnce(SimNetwork, Peer, Peer)) {
     let network = SimNetwork::new(1);
     let lived = network.run(async |net| {
@@ -326,21 +319,24 @@ fn with_silent_addresses(silent: &[&str], test: impl AsyncFnOnce(SimNetwork, Pee
 }
 
 #[test]
-fn a_healthy_peer_stays_known_whatever_else_its_name_means() {
+fn a_healthy_peer_stays_listed_whatever_else_its_host_name_resolves_to() {
     with_silent_addresses(&["2001:db8::1"], async |net, seed, peer| {
         peer.join("seed:9000").await.unwrap();
         let id = seed.id();
         for _ in 0..120 {
             net.advance(SECOND).await;
-            assert!(peer.peers().list().await.unwrap().contains(id), "it was never away");
+            assert!(
+                peer.peers().list().await.unwrap().contains(id),
+                "the peer was removed meanwhile"
+            );
         }
         let looked_up = net.wires().lookups();
-        assert!(looked_up < 30, "{looked_up}: a look-up is kept for a while");
+        assert!(looked_up < 30, "{looked_up} look-ups: the results are not cached");
     });
 }
 
 #[test]
-fn a_contact_with_three_silent_addresses_is_joined_and_asked_over_links_and_without() {
+fn a_contact_with_three_silent_addresses_is_joined_and_asked_with_and_without_links() {
     let silent = ["2001:db8::1", "2001:db8::2", "192.0.2.9"];
     with_silent_addresses(&silent, async |_, seed, peer| {
         let begun = Instant::now();
@@ -354,7 +350,7 @@ fn a_contact_with_three_silent_addresses_is_joined_and_asked_over_links_and_with
             let ask = actix_peer::Outgoing::from(name()).over(over);
             let replies = peer.request("seed:9000", ask).await.unwrap().collect().await.unwrap();
             assert_eq!(replies[0].as_str().unwrap(), seed.id().as_str());
-            // The address that worked last is the first now.
+            // The address that worked last is tried first now.
             assert!(begun.elapsed() < SECOND / 5, "{over:?} {:?}", begun.elapsed());
         }
     });

@@ -1,4 +1,4 @@
-//! Networks of nodes in which nobody knows everybody, under the paused clock.
+//! Networks of nodes with partial tables, under the paused clock.
 
 use std::{
     collections::BTreeSet,
@@ -7,9 +7,8 @@ use std::{
 
 use actix::prelude::*;
 use actix_peer::{
-    Builder, Incoming, Peer, PeerInfo, Reply,
+    Builder, Peer, PeerInfo,
     frame::Frame,
-    handler,
     overlay::{
         Host,
         kademlia::{
@@ -25,7 +24,10 @@ use tokio::{
     time::sleep,
 };
 
-/// Between two refreshes, and between two times that a record is sent: open links cost much in hours of virtual time.
+use crate::common::{frames::encoded, handlers, nodes::on_host};
+
+/// The time between two refreshes, and between two transmissions of a record. Open links are
+/// expensive over hours of virtual time.
 const ROUND: Duration = Duration::from_secs(60);
 const TTL: Duration = Duration::from_secs(300);
 
@@ -33,7 +35,7 @@ fn quick() -> KademliaConfig {
     KademliaConfig::default().refresh(ROUND).republish(ROUND)
 }
 
-/// Runs `work` in virtual time: hours pass in a moment.
+/// Runs `work` on a paused clock, so that hours pass quickly.
 fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -47,22 +49,14 @@ fn host(name: &str) -> Host {
 }
 
 fn builder(wires: &MemoryNetwork, name: &str, config: KademliaConfig) -> Builder {
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
-    Peer::builder()
-        .transport(wires.transport(host(name)))
-        .listen(format!("{name}:9000"))
-        .id(name)
-        .well_known()
-        .handle("ECHO", echo.start())
-        .unwrap()
-        .kademlia(config)
+    on_host(wires, name).well_known().handle("ECHO", handlers::echo()).unwrap().kademlia(config)
 }
 
 async fn node(wires: &MemoryNetwork, name: &str, config: KademliaConfig) -> Peer {
     builder(wires, name, config).start().await.unwrap()
 }
 
-/// Nodes that join one after the other, each by one that is there.
+/// Nodes that join in sequence, each through a running node.
 async fn network(count: usize, config: &KademliaConfig) -> (MemoryNetwork, Vec<Peer>) {
     let wires = MemoryNetwork::new(7);
     let mut random = fastrand::Rng::with_seed(7);
@@ -75,7 +69,7 @@ async fn network(count: usize, config: &KademliaConfig) -> (MemoryNetwork, Vec<P
         }
         nodes.push(peer);
     }
-    // Who was asked last is asked whether it is there.
+    // The node that was asked last is checked for its presence.
     sleep(Duration::from_secs(5)).await;
     (wires, nodes)
 }
@@ -86,7 +80,7 @@ async fn end(nodes: &[Peer]) {
     }
 }
 
-/// Every look-up of a node and of any key is exact, whoever looks.
+/// Checks that look-ups of every node and of random keys are exact from every node.
 async fn look_ups_are_exact(nodes: &[Peer], count: usize, k: usize) {
     let mut random = fastrand::Rng::with_seed(3);
     for n in 0..count {
@@ -106,7 +100,7 @@ async fn look_ups_are_exact(nodes: &[Peer], count: usize, k: usize) {
 }
 
 #[test]
-fn of_50_nodes_that_join_by_one_contact_each_every_look_up_is_exact() {
+fn every_look_up_is_exact_among_50_nodes_that_joined_through_one_contact_each() {
     in_virtual_time(async {
         let (_wires, nodes) = network(50, &KademliaConfig::default()).await;
         look_ups_are_exact(&nodes, 100, 20).await;
@@ -116,7 +110,7 @@ fn of_50_nodes_that_join_by_one_contact_each_every_look_up_is_exact() {
 
 #[test]
 #[ignore = "minutes in a debug build"]
-fn in_100_nodes_where_nobody_knows_everybody_look_ups_are_exact_and_messages_are_routed() {
+fn look_ups_are_exact_and_messages_are_routed_among_100_nodes_with_partial_tables() {
     in_virtual_time(async {
         let (_wires, nodes) = network(100, &KademliaConfig::default().k(8)).await;
         look_ups_are_exact(&nodes, 100, 8).await;
@@ -126,7 +120,7 @@ fn in_100_nodes_where_nobody_knows_everybody_look_ups_are_exact_and_messages_are
 }
 
 #[test]
-fn messages_are_routed_where_nobody_knows_everybody() {
+fn messages_are_routed_among_nodes_with_partial_tables() {
     in_virtual_time(async {
         let (_wires, nodes) = network(30, &KademliaConfig::default().k(3)).await;
         messages_are_routed(&nodes, 60).await;
@@ -135,7 +129,7 @@ fn messages_are_routed_where_nobody_knows_everybody() {
 }
 
 #[test]
-fn who_has_just_answered_is_asked_again_without_a_wait() {
+fn a_node_that_has_just_answered_is_asked_again_without_delay() {
     in_virtual_time(async {
         let (_wires, nodes) = network(30, &KademliaConfig::default().k(3)).await;
         let keys: Vec<Key> = (0..30_u8).map(|n| Key::of_bytes(&[n])).collect();
@@ -147,7 +141,8 @@ fn who_has_just_answered_is_asked_again_without_a_wait() {
         look().await;
         let begun = tokio::time::Instant::now();
         look().await;
-        // Some 100 questions to nodes that its table has no room for: at 32 dials a second, three seconds.
+        // The node asks about 100 nodes that its table has no room for. At 32 dials a second, that
+        // takes three seconds.
         assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
         end(&nodes).await;
     });
@@ -164,11 +159,11 @@ async fn messages_are_routed(nodes: &[Peer], count: usize) {
 }
 
 #[test]
-fn after_a_message_that_failed_at_a_dead_hop_the_next_one_takes_another() {
+fn after_a_message_failed_at_a_dead_hop_the_next_message_takes_another_hop() {
     in_virtual_time(async {
         let (wires, mut nodes) = network(30, &KademliaConfig::default().k(3)).await;
         for n in (0..30).rev().filter(|n| n % 4 == 1) {
-            // Without a word, and nobody looks for anything meanwhile.
+            // The node crashes, and no look-up runs meanwhile.
             wires.crash(nodes.remove(n).info().address().host()).refuse();
         }
         let mut failed = 0;
@@ -196,7 +191,7 @@ fn after_a_message_that_failed_at_a_dead_hop_the_next_one_takes_another() {
 }
 
 #[test]
-fn a_value_is_read_from_anywhere_and_survives_that_a_fifth_are_killed() {
+fn a_value_is_readable_from_every_node_and_survives_the_loss_of_a_fifth_of_the_nodes() {
     in_virtual_time(async {
         let (wires, mut nodes) = network(20, &quick().k(8)).await;
         let key = Key::of_bytes(b"song");
@@ -217,7 +212,7 @@ fn a_value_is_read_from_anywhere_and_survives_that_a_fifth_are_killed() {
         for peer in nodes.iter().step_by(4) {
             assert_eq!(peer.get(key).await.unwrap().as_deref(), Some(&b"la"[..]));
             let providers = peer.providers("printer").await.unwrap();
-            assert_eq!(providers, [nodes[8].info().clone()], "the one that lives");
+            assert_eq!(providers, [nodes[8].info().clone()], "only the live provider is returned");
         }
         sleep(TTL).await;
         assert_eq!(nodes[0].get(key).await.unwrap(), None);
@@ -226,7 +221,7 @@ fn a_value_is_read_from_anywhere_and_survives_that_a_fifth_are_killed() {
 }
 
 #[test]
-fn a_newer_value_replaces_the_old_one_and_a_time_is_kept_to() {
+fn a_newer_value_replaces_the_old_one_and_expires_in_time() {
     in_virtual_time(async {
         let (_wires, nodes) = network(12, &KademliaConfig::default()).await;
         let key = Key::of_bytes(b"song");
@@ -242,7 +237,7 @@ fn a_newer_value_replaces_the_old_one_and_a_time_is_kept_to() {
 }
 
 #[test]
-fn a_provider_stays_known_as_long_as_it_lives_and_is_forgotten_after_that() {
+fn a_provider_stays_known_while_it_runs_and_is_forgotten_afterwards() {
     in_virtual_time(async {
         let config = quick().ttl(ROUND * 3);
         let (wires, mut nodes) = network(6, &config).await;
@@ -259,7 +254,7 @@ fn a_provider_stays_known_as_long_as_it_lives_and_is_forgotten_after_that() {
 }
 
 #[test]
-fn what_the_first_node_provides_and_puts_is_found_by_those_that_come_and_soon_kept_by_them() {
+fn records_of_the_first_node_are_found_by_later_nodes_and_soon_stored_by_them() {
     in_virtual_time(async {
         let config = KademliaConfig::default;
         let wires = MemoryNetwork::new(7);
@@ -268,36 +263,44 @@ fn what_the_first_node_provides_and_puts_is_found_by_those_that_come_and_soon_ke
         assert_eq!(first.provide("printer").await, Ok(0));
         assert_eq!(first.put(key, "la", TTL).await, Ok(0));
         assert_eq!(first.providers("printer").await.unwrap(), [first.info().clone()]);
-        // Whoever joins by it finds it at once, as it answers itself.
+        // A node that joins through the first one finds the record at once, because the first node
+        // answers itself.
         let second = node(&wires, "second", config()).await;
         second.join_kademlia("first:9000").await.unwrap();
         assert_eq!(second.providers("printer").await.unwrap(), [first.info().clone()]);
         assert_eq!(second.get(key).await.unwrap().as_deref(), Some(&b"la"[..]));
-        // It is not the only one that keeps it for long, though nothing is said twice in an hour
-        // otherwise.
+        // The record is soon stored by other nodes too, although records are otherwise sent once an
+        // hour.
         let third = node(&wires, "third", config()).await;
         third.join_kademlia("second:9000").await.unwrap();
         sleep(Duration::from_secs(10)).await;
         wires.crash(first.info().host());
         assert_eq!(second.get(key).await.unwrap().as_deref(), Some(&b"la"[..]));
         assert_eq!(third.get(key).await.unwrap().as_deref(), Some(&b"la"[..]));
-        assert!(third.providers("printer").await.unwrap().is_empty(), "it is dead");
+        assert!(
+            third.providers("printer").await.unwrap().is_empty(),
+            "the dead provider is not returned"
+        );
         end(&[first, second, third]).await;
     });
 }
 
 #[test]
-fn what_no_node_kept_though_some_are_known_is_told_and_soon_tried_again() {
+fn a_record_that_no_known_node_stored_is_reported_and_soon_sent_again() {
     in_virtual_time(async {
         let wires = MemoryNetwork::new(7);
         let config = KademliaConfig::default;
-        // It keeps nothing for others.
+        // The node stores nothing for others.
         let full = node(&wires, "full", config().max_records(0)).await;
         let ada = node(&wires, "ada", config()).await;
         ada.join_kademlia("full:9000").await.unwrap();
         let key = Key::of_bytes(b"song");
         assert_eq!(ada.put(key, "la", TTL).await, Err(KademliaError::NobodyKeepsIt));
-        assert_eq!(full.get(key).await.unwrap().as_deref(), Some(&b"la"[..]), "by its own word");
+        assert_eq!(
+            full.get(key).await.unwrap().as_deref(),
+            Some(&b"la"[..]),
+            "its own record is returned"
+        );
         let bob = node(&wires, "bob", config()).await;
         bob.join_kademlia("full:9000").await.unwrap();
         sleep(Duration::from_secs(20)).await;
@@ -308,13 +311,13 @@ fn what_no_node_kept_though_some_are_known_is_told_and_soon_tried_again() {
 }
 
 #[test]
-fn providers_that_are_told_are_there_and_those_that_died_do_not_come_back() {
+fn returned_providers_are_alive_and_dead_providers_do_not_reappear() {
     in_virtual_time(async {
         let (wires, nodes) = network(10, &KademliaConfig::default()).await;
         for provider in &nodes[3..7] {
             provider.provide("printer").await.unwrap();
         }
-        // One is silent, one is refused, one stops.
+        // One is silent, one refuses connections, one stops.
         wires.crash(nodes[3].info().host());
         wires.crash(nodes[4].info().host()).refuse();
         nodes[5].stop().await;
@@ -325,7 +328,7 @@ fn providers_that_are_told_are_there_and_those_that_died_do_not_come_back() {
             }
             sleep(Duration::from_secs(40)).await;
         }
-        // One that comes back is told again as soon as it says so.
+        // A provider that returns is listed again as soon as it announces itself.
         wires.revive(nodes[3].info().host());
         nodes[3].abort().await;
         let again = node(&wires, "n3", KademliaConfig::default()).await;
@@ -341,7 +344,7 @@ fn providers_that_are_told_are_there_and_those_that_died_do_not_come_back() {
     });
 }
 
-/// Of 22 providers all but one die, and it is the one that said so as number `living`.
+/// Of 22 providers all but one crash. The live one announced itself as number `living`.
 async fn the_living_one_is_told(living: usize) {
     let (wires, nodes) = network(26, &KademliaConfig::default()).await;
     for provider in &nodes[4..] {
@@ -361,14 +364,14 @@ async fn the_living_one_is_told(living: usize) {
 }
 
 #[test]
-fn of_22_providers_of_which_one_lives_the_living_one_is_told_whenever_it_said_so() {
+fn the_one_live_provider_of_22_is_returned_whenever_it_announced_itself() {
     for living in [0, 10, 21] {
         in_virtual_time(the_living_one_is_told(living));
     }
 }
 
 #[test]
-fn what_is_put_and_provided_after_a_clock_was_set_back_replaces_what_was_there() {
+fn records_published_after_a_clock_was_set_back_replace_the_older_ones() {
     in_virtual_time(async {
         let (wires, nodes) = network(6, &KademliaConfig::default()).await;
         let key = Key::of_bytes(b"song");
@@ -395,7 +398,7 @@ fn what_is_put_and_provided_after_a_clock_was_set_back_replaces_what_was_there()
 
 #[cfg(feature = "swim")]
 #[test]
-fn a_provider_that_the_membership_knows_to_be_up_is_told_unasked() {
+fn a_provider_that_the_membership_reports_as_up_is_returned_without_a_question() {
     use actix_peer::overlay::swim::{MemberState, SwimConfig};
 
     in_virtual_time(async {
@@ -415,7 +418,7 @@ fn a_provider_that_the_membership_knows_to_be_up_is_told_unasked() {
             sleep(Duration::from_millis(100)).await;
         }
         nodes[2].provide("printer").await.unwrap();
-        // It stands still for less time than the membership gives it.
+        // The node stalls for a shorter time than the membership allows.
         wires.stall(nodes[2].info().host(), Duration::from_secs(3));
         let providers = nodes[0].providers("printer").await.unwrap();
         assert_eq!(providers, [nodes[2].info().clone()]);
@@ -424,7 +427,7 @@ fn a_provider_that_the_membership_knows_to_be_up_is_told_unasked() {
 }
 
 #[test]
-fn a_node_that_joined_the_peer_table_joins_the_overlay_by_itself() {
+fn a_node_that_joined_the_peer_table_joins_the_overlay_automatically() {
     in_virtual_time(async {
         let (wires, mut nodes) = network(5, &KademliaConfig::default()).await;
         let late = node(&wires, "late", KademliaConfig::default()).await;
@@ -437,7 +440,7 @@ fn a_node_that_joined_the_peer_table_joins_the_overlay_by_itself() {
 }
 
 #[test]
-fn without_kademlia_and_without_a_contact_the_errors_say_so() {
+fn a_node_without_kademlia_or_without_a_contact_returns_a_matching_error() {
     in_virtual_time(async {
         let wires = MemoryNetwork::new(1);
         let transport = wires.transport(host("plain"));
@@ -450,17 +453,21 @@ fn without_kademlia_and_without_a_contact_the_errors_say_so() {
             let failed = alone.join_kademlia(contact).await;
             assert_eq!(failed, Err(KademliaError::ContactFailed(contact.parse().unwrap())));
         }
-        assert_eq!(alone.put(target, "x", TTL).await, Ok(0), "only itself so far");
-        assert_eq!(alone.get(target).await.unwrap().as_deref(), Some(&b"x"[..]), "its own");
+        assert_eq!(alone.put(target, "x", TTL).await, Ok(0), "no other node stores the record yet");
+        assert_eq!(
+            alone.get(target).await.unwrap().as_deref(),
+            Some(&b"x"[..]),
+            "its own record is returned"
+        );
         alone.stop().await;
         assert!(matches!(alone.lookup(target).await, Err(KademliaError::Stopped(_))));
         plain.stop().await;
     });
 }
 
-// ---- hostile ----
+// ---- hostile nodes ----
 
-/// Asks `n0` from `from`, in the name of `claimed`.
+/// Sends a question to `n0` from `from`, in the name of `claimed`.
 async fn ask(
     wires: &MemoryNetwork,
     from: &str,
@@ -468,11 +475,8 @@ async fn ask(
     question: Question,
 ) -> Option<Answer> {
     let mut io = wires.transport(host(from)).dial(&"n0:9000".parse().unwrap()).await.unwrap();
-    let frame = Request { from: claimed.clone(), question }.encode().unwrap();
-    let mut bytes = frame.code().as_bytes().to_vec();
-    bytes.extend(u32::try_from(frame.data().len()).unwrap().to_be_bytes());
-    bytes.extend_from_slice(frame.data());
-    io.writer.write_all(&bytes).await.unwrap();
+    let request = Request { from: claimed.clone(), question }.encode().unwrap();
+    io.writer.write_all(&encoded(&request)).await.unwrap();
     let mut reply = Vec::new();
     io.reader.read_to_end(&mut reply).await.ok()?;
     let frame = Frame::new("@KAD", reply.get(8..)?.to_vec());
@@ -484,20 +488,20 @@ fn peer(id: &str, at: &str) -> PeerInfo {
 }
 
 #[test]
-fn who_does_not_answer_where_it_says_it_is_gets_into_no_table_and_sends_the_node_to_nobody() {
+fn a_node_that_does_not_answer_at_its_claimed_address_enters_no_table_and_causes_few_dials() {
     in_virtual_time(async {
         let (wires, nodes) = network(2, &KademliaConfig::default()).await;
         let before = nodes[0].lookup(Key::of_bytes(b"x")).await.unwrap();
         let dials = wires.dials();
         for n in 0..200 {
-            // In the name of another host, and of its own, where nobody listens.
+            // In the name of another host, and of its own host, where no node listens.
             let question = Question::FindNode(Key::of_bytes(b"x"));
             let from = peer(&format!("forged{n}"), "victim");
             assert!(ask(&wires, "evil", &from, question.clone()).await.is_some());
             ask(&wires, "evil", &peer(&format!("mine{n}"), "evil"), question).await;
         }
         sleep(Duration::from_secs(20)).await;
-        // 400 of its own, and at most 3 a minute to where it is.
+        // 400 dials of its own, and at most 3 a minute to the claimed address.
         let asked = wires.dials() - dials - 400;
         assert!(asked <= 10, "{asked} dials");
         assert_eq!(nodes[0].lookup(Key::of_bytes(b"x")).await.unwrap(), before);
@@ -506,7 +510,7 @@ fn who_does_not_answer_where_it_says_it_is_gets_into_no_table_and_sends_the_node
 }
 
 #[test]
-fn a_source_has_no_more_records_kept_than_its_share() {
+fn a_source_can_store_no_more_records_than_its_share() {
     in_virtual_time(async {
         let config = KademliaConfig::default().max_records_per_source(10);
         let (wires, nodes) = network(3, &config).await;
@@ -519,13 +523,13 @@ fn a_source_has_no_more_records_kept_than_its_share() {
             );
         }
         assert_eq!(kept, 10);
-        // Another one's is kept.
+        // Records of other sources are stored.
         assert!(nodes[1].put(Key::of_bytes(b"x"), "x", TTL).await.unwrap() >= 2);
         end(&nodes).await;
     });
 }
 
-/// A node that answers `@KAD` with whatever it likes, in frames as they are.
+/// A node that answers `@KAD` with these frames.
 async fn liar(wires: &MemoryNetwork, name: &str, answer: impl Fn() -> Vec<u8> + 'static) {
     let at = format!("{name}:9000").parse().unwrap();
     let mut listener = wires.transport(host(name)).listen(&at).await.unwrap();
@@ -545,15 +549,11 @@ async fn liar(wires: &MemoryNetwork, name: &str, answer: impl Fn() -> Vec<u8> + 
 }
 
 fn bytes(me: &str, answer: Answer) -> Vec<u8> {
-    let frame = Response { me: me.parse().unwrap(), answer }.encode().unwrap();
-    let mut bytes = frame.code().as_bytes().to_vec();
-    bytes.extend(u32::try_from(frame.data().len()).unwrap().to_be_bytes());
-    bytes.extend_from_slice(frame.data());
-    bytes
+    encoded(&Response { me: me.parse().unwrap(), answer }.encode().unwrap())
 }
 
 #[test]
-fn giant_answers_other_ids_and_made_up_nodes_get_nowhere() {
+fn giant_answers_wrong_ids_and_made_up_nodes_have_no_effect() {
     in_virtual_time(async {
         let (wires, nodes) = network(3, &KademliaConfig::default()).await;
         liar(&wires, "giant", || {
@@ -565,7 +565,7 @@ fn giant_answers_other_ids_and_made_up_nodes_get_nowhere() {
         .await;
         let failed = nodes[0].join_kademlia("giant:9000").await;
         assert!(matches!(failed, Err(KademliaError::ContactFailed(_))));
-        // It is another one the second time.
+        // The second answer has another id.
         let turn = std::cell::Cell::new(0);
         liar(&wires, "many", move || {
             turn.set(turn.get() + 1);
@@ -574,7 +574,7 @@ fn giant_answers_other_ids_and_made_up_nodes_get_nowhere() {
         .await;
         let failed = nodes[0].join_kademlia("many:9000").await;
         assert!(matches!(failed, Err(KademliaError::ContactFailed(_))));
-        // It is who it says, and tells of nodes that are not there.
+        // It has its own id and lists nodes that do not exist.
         liar(&wires, "liar", || {
             let made_up = |n| format!("made{n} victim {}", 1_000 + n).parse().unwrap();
             bytes("liar", Answer::Nodes((0..64).map(made_up).collect()))

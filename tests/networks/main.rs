@@ -1,4 +1,12 @@
-//! What networks of nodes promise: joining, healing, membership, look-ups, simulations.
+//! Promises of whole networks of nodes.
+//!
+//! - `heals`: peers that list each other stay in agreement through faults.
+//! - `joining`: nodes that join are not isolated, and learn why they are refused.
+//! - `kademlia`: look-ups, records and routes in networks with partial tables.
+//! - `mdns`: nodes of one network find each other by multicast DNS.
+//! - `network`: a network of a hundred nodes heals the same way for the same seed.
+//! - `sim`: the simulated network for tests.
+//! - `swim`: the membership detects nodes that are down.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -8,6 +16,8 @@
     missing_docs
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
 #[cfg(feature = "test-utils")]
 mod heals;
 #[cfg(feature = "test-utils")]

@@ -1,4 +1,4 @@
-//! Nodes of one machine find each other by multicast DNS, on the loopback interface alone.
+//! Nodes of one machine find each other by multicast DNS, on the loopback interface only.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use actix_peer::{
 use futures::StreamExt;
 use tokio::time::timeout;
 
-/// Not 5353, which belongs to the machine; and not the same for two tests.
+/// Not 5353, which belongs to the machine. Each test has its own port.
 const PORTS: [u16; 2] = [53_531, 53_532];
 
 fn here(network: &str, port: u16) -> MdnsConfig {
@@ -24,7 +24,7 @@ async fn node(id: &str, config: MdnsConfig) -> Peer {
     Peer::builder().listen("127.0.0.1:0").id(id).well_known().mdns(config).start().await.unwrap()
 }
 
-/// Until `peer` knows the node with this id. Its subscription may be younger than that.
+/// Waits until `peer` knows the node with this id, which may have happened before the subscription.
 async fn knows(peer: &Peer, id: &str) {
     let id = id.parse().unwrap();
     let mut events = peer.events();
@@ -39,7 +39,7 @@ async fn knows(peer: &Peer, id: &str) {
 }
 
 #[actix::test]
-async fn nodes_of_one_network_find_each_other_and_leave_those_of_another_alone() {
+async fn nodes_of_one_network_find_each_other_and_ignore_those_of_another() {
     let ada = node("ada", here("chess", PORTS[0])).await;
     let eve = node("eve", here("poker", PORTS[0])).await;
     let bob = node("bob", here("chess", PORTS[0])).await;
@@ -58,8 +58,8 @@ async fn nodes_of_one_network_find_each_other_and_leave_those_of_another_alone()
 }
 
 #[actix::test]
-async fn who_announces_the_id_of_another_is_not_believed() {
-    // It says on the wire that it is somebody else: no node does that, so a daemon is asked to.
+async fn an_announcement_with_the_id_of_another_node_is_not_trusted() {
+    // A node never announces a wrong id, so the test asks an mDNS daemon to do it.
     let daemon = mdns_sd::ServiceDaemon::new_with_port(PORTS[1]).unwrap();
     daemon.disable_interface(mdns_sd::IfKind::All).unwrap();
     daemon.enable_interface(mdns_sd::IfKind::LoopbackV4).unwrap();

@@ -1,4 +1,4 @@
-//! Whole networks of 100 nodes under the paused clock: they join, lose nodes and heal, the same for
+//! A network of 100 nodes under the paused clock. The nodes join, fail and heal, the same way for
 //! the same seed.
 
 use std::{
@@ -29,7 +29,7 @@ impl Network {
         Self { net, nodes: BTreeMap::new() }
     }
 
-    /// Starts node `n` and lets it join by way of a node that is there already.
+    /// Starts node `n` and lets it join through a running node.
     async fn add(&mut self, n: usize) {
         let sweep = PingSweep::new().every(SWEEP);
         let contact = self.some().map(|contact| contact.info().address().clone());
@@ -53,7 +53,7 @@ impl Network {
         self.net.pick(&nodes).cloned()
     }
 
-    /// Who knows whom.
+    /// The table of each node.
     async fn tables(&self) -> BTreeMap<String, Vec<String>> {
         let mut tables = BTreeMap::new();
         for peer in self.nodes.values() {
@@ -70,16 +70,15 @@ impl Network {
     }
 }
 
-/// Peers that a joiner looks for. Each link takes a place in two tables, so less than half of a
-/// table leaves room for those who come later.
+/// The number of peers that a joining node looks for. Each connection takes an entry in two tables,
+/// so less than half of a table leaves room for later nodes.
 const WANTED: usize = 3;
 
 fn join_config() -> JoinConfig {
     JoinConfig::new().hops(12).max_asks(400).target(WANTED)
 }
 
-/// A node that has lost too many peers looks for others by way of those that it has heard of from
-/// its peers.
+/// A node that lost too many peers looks for others through the peers that it has heard of.
 async fn rejoin(peer: Peer, known: &RefCell<BTreeSet<Address>>) {
     let Ok(list) = peer.peers().list().await else { return };
     for entry in list.iter() {
@@ -104,7 +103,7 @@ async fn rejoin(peer: Peer, known: &RefCell<BTreeSet<Address>>) {
     }
 }
 
-/// The nodes that can be reached from the first one.
+/// The nodes that are reachable from the first one.
 fn reached(tables: &BTreeMap<String, Vec<String>>) -> BTreeSet<&String> {
     let mut reached = BTreeSet::new();
     let mut to_visit: Vec<_> = tables.keys().take(1).collect();
@@ -123,14 +122,13 @@ fn assert_whole(tables: &BTreeMap<String, Vec<String>>, alive: usize) {
     assert!(odd.is_empty(), "{odd:?}");
     let known: BTreeSet<_> = tables.values().flatten().collect();
     let dead: Vec<_> = known.into_iter().filter(|id| !tables.contains_key(*id)).collect();
-    assert_eq!(dead, Vec::<&String>::new(), "everybody has forgotten the dead");
-    assert_eq!(reached(tables).len(), alive, "everybody is reached");
+    assert_eq!(dead, Vec::<&String>::new(), "every node has removed the dead nodes");
+    assert_eq!(reached(tables).len(), alive, "every live node is reachable");
 }
 
 type Life = (Vec<BTreeMap<String, Vec<String>>>, Duration, u64);
 
-/// The life of a network: what everybody knows at three moments, and how long it took in virtual
-/// time.
+/// Runs a network. Returns all tables at three moments, and the virtual time that it took.
 async fn life(nodes: usize, net: SimNetwork) -> Life {
     let begun = Instant::now();
     let mut network = Network::new(net);
@@ -145,7 +143,7 @@ async fn life(nodes: usize, net: SimNetwork) -> Life {
         let victim = *network.net.pick(&alive).unwrap();
         network.crash(victim).await;
     }
-    // Three sweeps find the dead, and the ones that are left find each other.
+    // Three sweeps detect the dead nodes, and the remaining ones find each other.
     sleep(SWEEP * 16).await;
     let healed = network.tables().await;
     assert_whole(&healed, nodes - nodes / 5);
@@ -159,14 +157,14 @@ async fn life(nodes: usize, net: SimNetwork) -> Life {
     (vec![joined, healed, left], begun.elapsed(), network.net.digest())
 }
 
-/// What the digest is made of too: two lives with the same are the same in every event.
+/// Runs a network whose digest covers every event: equal digests mean equal runs.
 fn lived(nodes: usize, seed: u64) -> Life {
     let network = SimNetwork::new(seed);
     network.run(async |net| Ok::<_, SimError>(life(nodes, net).await)).unwrap()
 }
 
 #[test]
-fn a_hundred_nodes_join_lose_a_fifth_and_heal_in_the_same_way_for_the_same_seed() {
+fn a_hundred_nodes_join_lose_a_fifth_and_heal_the_same_way_for_the_same_seed() {
     let lives = std::thread::scope(|scope| {
         let lives = [(); 2].map(|()| scope.spawn(|| lived(100, 1)));
         lives.map(|life| life.join().unwrap())
@@ -175,7 +173,7 @@ fn a_hundred_nodes_join_lose_a_fifth_and_heal_in_the_same_way_for_the_same_seed(
 }
 
 #[test]
-fn another_seed_is_another_network() {
+fn a_different_seed_gives_a_different_network() {
     let lives: Vec<_> = (0..4).map(|seed| lived(25, seed)).collect();
     assert!(lives.windows(2).all(|two| two[0].0 != two[1].0));
 }

@@ -1,4 +1,4 @@
-//! Networks of nodes for tests: virtual time, faults by name, the same for the same seed.
+//! `SimNetwork`: virtual time, faults by name, and the same run for the same seed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,13 +13,13 @@ use actix_peer::{
 };
 use tokio::time::Instant;
 
-const SECOND: Duration = Duration::from_secs(1);
+use crate::common::SECOND;
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// The life of a network of ten: what its digest is, and its history.
+/// Runs a network of ten nodes. Returns its digest and its history.
 fn life(seed: u64) -> (u64, Vec<String>) {
     let network = SimNetwork::new(seed);
     let lived = network.run(async |net| {
@@ -41,7 +41,7 @@ fn life(seed: u64) -> (u64, Vec<String>) {
 }
 
 #[test]
-fn the_same_seed_is_the_same_run_and_another_seed_is_another() {
+fn the_same_seed_gives_the_same_run_and_another_seed_a_different_one() {
     let (one, again, other) = (life(1), life(1), life(2));
     assert_eq!(one.1, again.1);
     assert_eq!(one.0, again.0);
@@ -50,7 +50,7 @@ fn the_same_seed_is_the_same_run_and_another_seed_is_another() {
     assert!(one.1.iter().any(|line| line.contains("PeerRemoved")), "{:#?}", one.1);
 }
 
-/// The same of nodes with everything that draws random numbers or dates what it does.
+/// The same with nodes that use every source of random numbers and time.
 #[cfg(all(feature = "kademlia", feature = "swim"))]
 fn full_life(seed: u64) -> (u64, Vec<String>) {
     use actix_peer::{
@@ -89,15 +89,14 @@ fn full_life(seed: u64) -> (u64, Vec<String>) {
 
 #[cfg(all(feature = "kademlia", feature = "swim"))]
 #[test]
-fn with_look_ups_and_membership_the_same_seed_is_the_same_run() {
+fn the_same_seed_gives_the_same_run_with_look_ups_and_membership() {
     let (one, again, other) = (full_life(1), full_life(1), full_life(2));
     assert_eq!(one, again);
     assert_ne!(one.0, other.0);
 }
 
 #[test]
-fn a_crashed_node_is_gone_at_once_and_its_next_life_follows_the_same_recipe() -> Result<(), SimError>
-{
+fn a_crashed_node_is_gone_at_once_and_restarts_from_the_same_recipe() -> Result<(), SimError> {
     SimNetwork::new(1).run(async |net| {
         let small =
             |builder: actix_peer::Builder| Ok(builder.config(Config::default().max_peers(3)));
@@ -109,7 +108,7 @@ fn a_crashed_node_is_gone_at_once_and_its_next_life_follows_the_same_recipe() ->
         net.crash("bob").await?;
         let begun = Instant::now();
         assert!(ask().await.is_err());
-        assert_eq!(begun.elapsed(), Duration::ZERO, "refused, not black");
+        assert_eq!(begun.elapsed(), Duration::ZERO, "the dial is refused at once");
         assert!(matches!(net.crash("bob").await, Err(SimError::NotRunning(name)) if name == "bob"));
         let bob = net.restart("bob").await?;
         let took = net.wait_until(SECOND * 60, "bob answers", async || ask().await.is_ok()).await?;
@@ -122,7 +121,8 @@ fn a_crashed_node_is_gone_at_once_and_its_next_life_follows_the_same_recipe() ->
 }
 
 #[test]
-fn what_does_not_come_true_in_time_is_an_error_that_says_what_there_is() -> Result<(), SimError> {
+fn a_condition_that_is_not_met_in_time_is_an_error_that_describes_the_nodes() -> Result<(), SimError>
+{
     SimNetwork::new(1).run(async |net| {
         let _nodes = (net.start("ada").await?, net.start("bob").await?);
         net.power_off("bob").await?;
@@ -139,7 +139,7 @@ fn what_does_not_come_true_in_time_is_an_error_that_says_what_there_is() -> Resu
 }
 
 #[test]
-fn a_test_that_hangs_ends_in_an_error_and_not_in_a_wait() {
+fn a_test_that_hangs_ends_in_an_error() {
     let network = SimNetwork::new(1).limit(SECOND * 600);
     let ended = network.run(async |net| {
         let _ada = net.start("ada").await?;
@@ -149,7 +149,7 @@ fn a_test_that_hangs_ends_in_an_error_and_not_in_a_wait() {
 }
 
 #[test]
-fn a_stall_delays_an_answer_and_a_cut_of_one_direction_loses_it() -> Result<(), SimError> {
+fn a_stall_delays_a_reply_and_a_one_way_cut_loses_it() -> Result<(), SimError> {
     SimNetwork::new(1).run(async |net| {
         let (ada, _) = (net.start("ada").await?, net.start("bob").await?);
         let ask = async || ada.request("bob:9000", Frame::empty("NAME")).await?.collect().await;
@@ -158,8 +158,8 @@ fn a_stall_delays_an_answer_and_a_cut_of_one_direction_loses_it() -> Result<(), 
         let begun = Instant::now();
         ask().await.unwrap();
         assert_eq!(begun.elapsed(), SECOND * 2);
-        // Three questions whether the other side is alive come through, and no answer does.
-        net.cut_one_way("bob", "ada")?;
+        // Three keep-alives arrive, and no answer returns.
+        net.partition_one_way("bob", "ada")?;
         assert!(ask().await.is_err());
         net.heal();
         net.wait_until(SECOND * 120, "they find together", async || ask().await.is_ok()).await?;
@@ -168,12 +168,12 @@ fn a_stall_delays_an_answer_and_a_cut_of_one_direction_loses_it() -> Result<(), 
 }
 
 #[tokio::test]
-async fn a_network_is_not_run_inside_a_runtime() {
+async fn a_simulated_network_refuses_to_run_inside_a_runtime() {
     let ended = SimNetwork::new(1).run(async |_| Ok::<(), SimError>(()));
     assert!(matches!(ended, Err(SimError::InsideRuntime)));
 }
 
-/// A ring of nodes that know one contact each: the tables after two minutes.
+/// The tables of a ring of nodes that know one contact each, after two minutes.
 fn ring(nodes: usize, seed: u64) -> BTreeMap<String, Vec<String>> {
     let network = SimNetwork::new(seed);
     let lived = network.run(async |net| {
@@ -201,11 +201,11 @@ fn ring(nodes: usize, seed: u64) -> BTreeMap<String, Vec<String>> {
 }
 
 #[test]
-fn a_hundred_nodes_that_know_one_contact_each_fill_their_tables_and_hold_together() {
+fn a_hundred_nodes_with_one_contact_each_fill_their_tables_and_stay_connected() {
     let tables = ring(100, 7);
     let fewest = tables.values().map(Vec::len).min().unwrap();
     assert!(fewest >= 16, "{fewest} of 32");
-    // Without every third node the others are still one network.
+    // Without every third node the others still form one network.
     let stays = |id: &String| id[1..].parse::<usize>().unwrap() % 3 != 0;
     let mut reached: BTreeSet<String> = ["n1".to_owned()].into();
     let mut next = vec!["n1".to_owned()];
@@ -217,5 +217,5 @@ fn a_hundred_nodes_that_know_one_contact_each_fill_their_tables_and_hold_togethe
         }
     }
     assert_eq!(reached.len(), tables.keys().filter(|id| stays(id)).count());
-    assert_eq!(ring(12, 7), ring(12, 7), "the same seed is the same network");
+    assert_eq!(ring(12, 7), ring(12, 7), "the same seed gives the same network");
 }

@@ -1,10 +1,10 @@
-//! Whole nodes with the feature `swim`, on a network in memory.
+//! Nodes with the feature `swim`, on a network in memory.
 
 use std::time::Duration;
 
-use actix::prelude::{Actor, System};
+use actix::prelude::System;
 use actix_peer::{
-    Builder, Config, Incoming, JoinPolicy, Peer, PeerEvent, Reply, handler,
+    Builder, Config, JoinPolicy, Peer, PeerEvent,
     overlay::{
         Host,
         swim::{MemberState, SwimConfig},
@@ -16,7 +16,7 @@ use actix_peer::{
 use futures::StreamExt;
 use tokio::time::{Instant, sleep};
 
-const SECOND: Duration = Duration::from_secs(1);
+use crate::common::{SECOND, handlers::echo, nodes::on_host};
 
 fn paused<R>(work: impl Future<Output = R>) -> R {
     let runtime = || {
@@ -30,10 +30,9 @@ fn paused<R>(work: impl Future<Output = R>) -> R {
 }
 
 async fn start(wires: &MemoryNetwork, n: usize, config: SwimConfig) -> Peer {
-    let host: Host = format!("n{n}").parse().unwrap();
-    let builder = Peer::builder().transport(wires.transport(host));
-    let builder = builder.listen(format!("n{n}:9000")).id(format!("n{n}"));
-    let builder = builder.config(Config::default().join_policy(JoinPolicy::Open)).well_known();
+    let builder = on_host(wires, &format!("n{n}"))
+        .config(Config::default().join_policy(JoinPolicy::Open))
+        .well_known();
     builder.swim(config, format!("node {n}")).unwrap().start().await.unwrap()
 }
 
@@ -51,9 +50,8 @@ async fn network(wires: &MemoryNetwork, nodes: usize, config: &SwimConfig) -> Ve
 }
 
 #[test]
-fn a_recipe_of_a_simulated_network_uses_every_step_of_the_builder_that_can_fail() {
+fn a_recipe_of_a_simulated_network_can_use_every_fallible_builder_step() {
     fn recipe(builder: Builder) -> Result<Builder, RegisterError> {
-        let echo = || handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start();
         let builder = builder.well_known().swim(SwimConfig::lan(3), "store 1.2")?;
         #[cfg(feature = "mdns")]
         drop(actix_peer::peer::mdns::MdnsConfig::new("my-application")?);
@@ -89,11 +87,14 @@ async fn found(nodes: usize, config: SwimConfig) -> (Duration, Duration) {
     let wires = MemoryNetwork::new(7);
     let mut peers = network(&wires, nodes, &config).await;
     let whole = until(60 * SECOND, || peers.iter().all(|peer| up(peer) == nodes - 1)).await;
-    println!("{nodes} nodes: whole after {:?}", whole.expect("one network"));
+    println!(
+        "{nodes} nodes: whole after {:?}",
+        whole.expect("all nodes are members of one network")
+    );
     let victim = peers.pop().unwrap();
     victim.abort().await;
     let down = until(60 * SECOND, || peers.iter().all(|peer| up(peer) == nodes - 2)).await;
-    println!("{nodes} nodes: down after {:?}", down.expect("all found it"));
+    println!("{nodes} nodes: down after {:?}", down.expect("every node detects the dead node"));
     for peer in &peers {
         peer.abort().await;
     }
@@ -101,7 +102,7 @@ async fn found(nodes: usize, config: SwimConfig) -> (Duration, Duration) {
 }
 
 #[test]
-fn a_dead_node_is_found_by_all_of_3_and_of_20() {
+fn a_dead_node_is_detected_by_all_of_3_and_of_20_nodes() {
     paused(async {
         for nodes in [3, 20] {
             let (_, down) = found(nodes, SwimConfig::lan(20)).await;
@@ -112,7 +113,7 @@ fn a_dead_node_is_found_by_all_of_3_and_of_20() {
 
 #[test]
 #[ignore = "a minute; prints figures"]
-fn a_dead_node_is_found_by_all_of_100() {
+fn a_dead_node_is_detected_by_all_of_100_nodes() {
     paused(async {
         let (_, down) = found(100, SwimConfig::lan(100)).await;
         assert!(down <= 15 * SECOND, "{down:?}");
@@ -120,7 +121,7 @@ fn a_dead_node_is_found_by_all_of_100() {
 }
 
 #[test]
-fn a_member_whose_clock_was_set_back_between_two_lives_is_a_member_again() {
+fn a_member_that_restarts_with_its_clock_set_back_is_a_member_again() {
     paused(async {
         let wires = MemoryNetwork::new(7);
         let peers = network(&wires, 3, &SwimConfig::fast()).await;
@@ -144,7 +145,7 @@ fn a_member_whose_clock_was_set_back_between_two_lives_is_a_member_again() {
 }
 
 #[test]
-fn events_tell_of_members_and_who_stops_has_left() {
+fn events_report_members_and_a_stopped_node_as_left() {
     paused(async {
         let wires = MemoryNetwork::new(7);
         let peers = network(&wires, 3, &SwimConfig::fast()).await;
@@ -156,7 +157,7 @@ fn events_tell_of_members_and_who_stops_has_left() {
         let left = Instant::now();
         peers[2].stop().await;
         until(5 * SECOND, || up(&peers[0]) == 1).await.unwrap();
-        assert!(left.elapsed() < SECOND, "no probe was needed: {:?}", left.elapsed());
+        assert!(left.elapsed() < SECOND, "a departure needs no probe: {:?}", left.elapsed());
         peers[0].stop().await;
         let mut told = Vec::new();
         while let Some(event) = events.next().await {
@@ -173,13 +174,13 @@ fn events_tell_of_members_and_who_stops_has_left() {
 }
 
 #[test]
-fn a_member_that_is_down_keeps_its_link_and_its_place_in_the_table() {
+fn a_member_that_is_down_keeps_its_link_and_its_entry_in_the_table() {
     paused(async {
         let wires = MemoryNetwork::new(7);
         let peers = network(&wires, 2, &SwimConfig::fast()).await;
         until(20 * SECOND, || peers.iter().all(|peer| up(peer) == 1)).await.unwrap();
         let mut events = peers[1].events();
-        // As far as the membership is concerned it has left; the node goes on.
+        // The node has left the membership and continues to run.
         peers[0].leave_members().await;
         until(5 * SECOND, || up(&peers[1]) == 0).await.unwrap();
         sleep(5 * SECOND).await;
@@ -196,7 +197,7 @@ fn a_member_that_is_down_keeps_its_link_and_its_place_in_the_table() {
 }
 
 #[test]
-fn a_partition_that_heals_becomes_one_network_again_within_20_seconds() {
+fn the_sides_of_a_healed_partition_are_one_network_within_20_seconds() {
     paused(async {
         let wires = MemoryNetwork::new(7);
         let peers = network(&wires, 10, &SwimConfig::lan(10)).await;
@@ -205,12 +206,12 @@ fn a_partition_that_heals_becomes_one_network_again_within_20_seconds() {
             peers.iter().map(|peer| peer.info().address().host().clone()).collect();
         wires.partition(&hosts[..5], &hosts[5..]);
         let torn = until(60 * SECOND, || peers.iter().all(|peer| up(peer) == 4)).await;
-        println!("torn after {:?}", torn.expect("each side notes that the other is away"));
+        println!("torn after {:?}", torn.expect("each side detects that the other is away"));
         sleep(60 * SECOND).await;
-        assert!(peers.iter().all(|peer| up(peer) == 4), "each side goes on by itself");
+        assert!(peers.iter().all(|peer| up(peer) == 4), "each side keeps its own members");
         wires.heal();
         let whole = until(60 * SECOND, || peers.iter().all(|peer| up(peer) == 9)).await;
-        let whole = whole.expect("one network");
+        let whole = whole.expect("all nodes are members of one network");
         println!("whole after {whole:?}");
         assert!(whole <= 20 * SECOND, "{whole:?}");
         for peer in &peers {
@@ -220,7 +221,7 @@ fn a_partition_that_heals_becomes_one_network_again_within_20_seconds() {
 }
 
 #[test]
-fn a_host_that_stands_still_is_down_at_most_once_for_each_and_nobody_else_is() {
+fn a_stalled_host_goes_down_at_most_once_for_each_node_and_no_other_host_does() {
     paused(async {
         let wires = MemoryNetwork::new(7);
         let peers = network(&wires, 10, &SwimConfig::lan(10)).await;
@@ -228,7 +229,7 @@ fn a_host_that_stands_still_is_down_at_most_once_for_each_and_nobody_else_is() {
         let mut events: Vec<_> = peers[..9].iter().map(Peer::events).collect();
         wires.stall(peers[9].info().address().host(), 12 * SECOND);
         sleep(60 * SECOND).await;
-        assert!(peers.iter().all(|peer| up(peer) == 9), "all are back");
+        assert!(peers.iter().all(|peer| up(peer) == 9), "all members are up again");
         for peer in &peers {
             peer.abort().await;
         }
@@ -265,7 +266,7 @@ fn a_partition_of_any_length_heals_within_20_seconds() {
 }
 
 #[test]
-fn of_two_live_nodes_with_one_id_the_first_stays_a_member_and_nobody_hears_of_changes() {
+fn of_two_live_nodes_with_one_id_the_first_stays_a_member_and_no_change_is_reported() {
     paused(async {
         let (wires, config) = (MemoryNetwork::new(7), SwimConfig::fast());
         let peers = network(&wires, 4, &config).await;
@@ -291,7 +292,7 @@ fn of_two_live_nodes_with_one_id_the_first_stays_a_member_and_nobody_hears_of_ch
         let members = peers[1].members();
         let first = members.iter().find(|member| member.info().id().as_str() == "n3").unwrap();
         assert_eq!(first.info().address().to_string(), "n3:9000");
-        // When it is gone, the other one takes its place.
+        // When the first node is gone, the second one takes its place.
         peers[3].abort().await;
         let moved = || {
             peers[1].members().iter().any(|member| {
@@ -303,7 +304,7 @@ fn of_two_live_nodes_with_one_id_the_first_stays_a_member_and_nobody_hears_of_ch
     });
 }
 
-/// What each node has counted, and all events, after a node has crashed among six.
+/// The counters of each node and all events after one of six nodes has crashed.
 async fn history(seed: u64) -> Vec<String> {
     let wires = MemoryNetwork::new(seed);
     wires.latency(Duration::from_millis(1)..Duration::from_millis(20));
@@ -326,7 +327,7 @@ async fn history(seed: u64) -> Vec<String> {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_history_and_another_seed_another() {
+fn the_same_seed_gives_the_same_history_and_another_seed_a_different_one() {
     let [first, again, other] = [7, 7, 8].map(|seed| paused(history(seed)));
     assert!(first.len() > 6);
     assert_eq!(first, again);

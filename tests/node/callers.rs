@@ -1,4 +1,4 @@
-//! A handle is used from any thread and under any executor, or under none that has timers.
+//! A handle works on any thread and under any executor, even one without timers.
 
 use std::{
     net::IpAddr,
@@ -22,7 +22,9 @@ use actix_peer::{
 };
 use futures::{StreamExt, TryStreamExt, channel::oneshot};
 
-/// The plainest executor: it has a thread, and nothing else.
+use crate::common::handlers;
+
+/// The simplest executor: a thread without a runtime.
 fn block_on<F: Future>(work: F) -> F::Output {
     struct Unpark(thread::Thread);
     impl Wake for Unpark {
@@ -43,8 +45,7 @@ fn block_on<F: Future>(work: F) -> F::Output {
 const LONG: u32 = 3 << 20;
 
 fn builder(id: &str) -> Builder {
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
-    let drink = handler::from_fn(async |msg: Incoming| {
+    let long = handler::from_fn(async |msg: Incoming| {
         let mut body = msg.into_body();
         while body.try_next().await.ok().flatten().is_some() {}
         Reply::one(Frame::text("LONG", body.received().to_string()))
@@ -55,17 +56,16 @@ fn builder(id: &str) -> Builder {
     #[cfg(feature = "swim")]
     let builder =
         builder.swim(actix_peer::overlay::swim::SwimConfig::lan(2), "").expect("short metadata");
-    let builder = builder.handle("ECHO", echo.start()).unwrap();
-    builder.handle_stream("LONG", drink.start()).unwrap()
+    let builder = builder.handle("ECHO", handlers::echo()).unwrap();
+    builder.handle_stream("LONG", long.start()).unwrap()
 }
 
 fn echo(over: Over) -> Outgoing {
     Outgoing::from(Frame::text("ECHO", "hello")).over(over)
 }
 
-/// Every call of a handle, to a node that answers.
-async fn call_everything(peer: &Peer, other: &Peer) {
-    let mut events = peer.events();
+/// Sends messages of every kind by every verb.
+async fn send_everything(peer: &Peer, other: &Peer) {
     let how = Reliability::from(AckLevel::Handled).across_restarts();
     for over in [Over::Classic, Over::Any, Over::Link] {
         let long = || Outgoing::body("LONG", LONG, tokio::io::repeat(7)).over(over);
@@ -87,18 +87,18 @@ async fn call_everything(peer: &Peer, other: &Peer) {
     peer.send_reliable(other.info(), Frame::text("ECHO", "1"), how).await.unwrap();
     let taken = peer.try_send_reliable(other.info(), Frame::text("ECHO", "2"), how).await;
     taken.unwrap().await.unwrap();
+}
 
-    let contact = other.info().address().to_string();
-    assert_eq!(peer.join(&contact).await.unwrap().added().len(), 1);
-    assert!(peer.status().await.joined);
-    assert_eq!(peer.peers().list().await.unwrap().len(), 1);
-    let routed = peer.request(Target::routed(other.id().clone()), echo(Over::Any)).await.unwrap();
-    assert_eq!(routed.collect().await.unwrap().len(), 1);
-    peer.route(other.id(), echo(Over::Any)).await.unwrap().collect().await.unwrap();
+/// Makes the calls of the overlays that are compiled in.
+#[cfg_attr(
+    not(any(feature = "kademlia", feature = "swim")),
+    expect(unused_variables, clippy::unused_async, reason = "there is no overlay")
+)]
+async fn use_overlays(peer: &Peer, other: &Peer) {
     #[cfg(feature = "kademlia")]
     {
         let key = actix_peer::overlay::kademlia::Key::of(other.id());
-        peer.join_kademlia(&contact).await.unwrap();
+        peer.join_kademlia(&other.info().address().to_string()).await.unwrap();
         assert!(!peer.lookup(key).await.unwrap().is_empty());
         assert_eq!(peer.find(other.id()).await.unwrap().as_ref(), Some(other.info()));
         peer.put(key, "value", Duration::from_secs(60)).await.unwrap();
@@ -113,6 +113,20 @@ async fn call_everything(peer: &Peer, other: &Peer) {
         assert!(peer.members().len() <= 1);
         peer.leave_members().await;
     }
+}
+
+/// Makes every call of a handle to a node that answers.
+async fn call_everything(peer: &Peer, other: &Peer) {
+    let mut events = peer.events();
+    send_everything(peer, other).await;
+    let contact = other.info().address().to_string();
+    assert_eq!(peer.join(&contact).await.unwrap().added().len(), 1);
+    assert!(peer.status().await.joined);
+    assert_eq!(peer.peers().list().await.unwrap().len(), 1);
+    let routed = peer.request(Target::routed(other.id().clone()), echo(Over::Any)).await.unwrap();
+    assert_eq!(routed.collect().await.unwrap().len(), 1);
+    peer.route(other.id(), echo(Over::Any)).await.unwrap().collect().await.unwrap();
+    use_overlays(peer, other).await;
     assert_eq!(peer.leave().await.unwrap(), 1);
     peer.peers().add(other.info().clone()).await.unwrap();
     assert!(peer.peers().remove(other.id()).await.unwrap().is_some());
@@ -121,7 +135,7 @@ async fn call_everything(peer: &Peer, other: &Peer) {
     peer.pause();
     peer.resume();
     assert!(events.next().await.is_some());
-    // A port that nobody listens at.
+    // A port without a listener.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     assert!(peer.request(nobody, echo(Over::Any)).await.is_err());
     let stopped = peer.stop().await;
@@ -130,7 +144,7 @@ async fn call_everything(peer: &Peer, other: &Peer) {
     assert!(matches!(late, RequestError::Stopped { .. }), "{late}");
 }
 
-/// Runs `call` on a thread of its own, and waits for it without holding up the node's.
+/// Runs `call` on a thread of its own, and waits for it without blocking the thread of the node.
 async fn elsewhere(call: impl FnOnce() + Send + 'static) {
     let (done, ended) = oneshot::channel::<()>();
     let thread = thread::spawn(move || {
@@ -142,7 +156,7 @@ async fn elsewhere(call: impl FnOnce() + Send + 'static) {
 }
 
 #[actix::test]
-async fn every_call_works_on_a_thread_without_any_runtime() {
+async fn every_call_works_on_a_thread_without_a_runtime() {
     for workers in [0, 2] {
         let peer = builder("ada").workers(workers).start().await.unwrap();
         let other = builder("bob").start().await.unwrap();
@@ -153,7 +167,7 @@ async fn every_call_works_on_a_thread_without_any_runtime() {
 }
 
 #[actix::test]
-async fn every_call_works_in_another_runtime_and_goes_on_in_the_next_one() {
+async fn every_call_works_in_another_runtime_and_continues_in_the_next_one() {
     let other = builder("bob").start().await.unwrap();
     let peer = builder("ada").start().await.unwrap();
     for _ in 0..2 {
@@ -181,7 +195,7 @@ async fn every_call_works_in_another_runtime_and_goes_on_in_the_next_one() {
 }
 
 #[test]
-fn a_call_on_a_node_whose_system_has_ended_says_so_and_does_not_panic() {
+fn a_call_on_a_node_whose_system_has_ended_is_an_error_and_not_a_panic() {
     let (peer, other) = thread::spawn(|| {
         System::new().block_on(async {
             let peer = builder("ada").start().await.unwrap();

@@ -1,5 +1,5 @@
-//! Handlers: how they are registered, and what becomes of a request when one panics, is gone, slow
-//! or busy.
+//! Handlers: registration, and what happens to a request when a handler panics, is gone, slow or
+//! busy.
 
 use std::{
     sync::{
@@ -16,14 +16,15 @@ use actix_peer::{
     frame::{Frame, TypeCode, Wire},
     handler,
     link::{AckLevel, Reason},
-    overlay::Host,
     peer::RegisterError,
     transport::memory::MemoryNetwork,
 };
 use futures::{StreamExt, future::join_all};
 use serde::{Deserialize, Serialize};
 
-/// Says what it is asked to: for tests of what surrounds a handler.
+use crate::common::{handlers::echo, nodes::on_host};
+
+/// A handler that does what the request says, for tests of the code around a handler.
 struct Moody {
     handled: usize,
 }
@@ -63,14 +64,10 @@ impl Handler<Incoming> for Moody {
 
 async fn node(handler: impl Into<Recipient<Incoming>>) -> Peer {
     let peer = Peer::builder().handle("MOOD", handler).unwrap();
-    peer.handle("ECHO", handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start())
-        .unwrap()
-        .start()
-        .await
-        .unwrap()
+    peer.handle("ECHO", echo()).unwrap().start().await.unwrap()
 }
 
-/// The replies, or that the handler failed.
+/// The replies, or the fact that the handler failed.
 type Answer = Result<Vec<Frame>, ()>;
 
 async fn ask(node: &Peer, code: &'static str, text: &str) -> Answer {
@@ -87,7 +84,7 @@ fn repl(text: &str) -> Answer {
 }
 
 #[actix::test]
-async fn a_panic_costs_the_asker_an_error_and_the_node_nothing() {
+async fn a_panicking_handler_fails_its_caller_and_the_node_keeps_serving() {
     let node = node(Moody { handled: 0 }.start()).await;
     assert_eq!(ask(&node, "MOOD", "").await, repl("1"));
     assert_eq!(ask(&node, "MOOD", "panic").await, refused(Refusal::HandlerFailed));
@@ -95,14 +92,14 @@ async fn a_panic_costs_the_asker_an_error_and_the_node_nothing() {
         ask(&node, "ECHO", "still there").await.unwrap(),
         [Frame::text("ECHO", "still there")]
     );
-    // Started by actix's own `start`, the actor is gone.
+    // The actor was started by actix's own `start`, so it is gone.
     assert_eq!(ask(&node, "MOOD", "").await, refused(Refusal::HandlerGone));
     let counts = node.status().await.counts;
     assert_eq!((counts.errors_handler_failed, counts.errors_handler_gone), (1, 1));
 }
 
 #[actix::test]
-async fn a_supervised_handler_outlives_its_panics_with_its_state() {
+async fn a_supervised_handler_survives_its_panics_with_its_state() {
     let node = node(Moody { handled: 0 }.start_supervised()).await;
     for (mood, reply) in [
         ("", repl("1")),
@@ -163,7 +160,7 @@ impl Handler<IncomingBatch> for Fragile {
 }
 
 #[actix::test]
-async fn a_supervised_handler_of_typed_messages_or_batches_outlives_its_panics() {
+async fn a_supervised_handler_of_typed_messages_or_batches_survives_its_panics() {
     let fragile = Fragile.start_supervised();
     let builder = Peer::builder().on::<Job>(fragile.clone()).unwrap();
     let node = builder.handle_batch("BTCH", fragile).unwrap().start().await.unwrap();
@@ -186,7 +183,7 @@ fn assert_failed(error: &RequestError) {
 }
 
 #[actix::test]
-async fn a_panic_is_one_error_over_a_link_and_in_a_classic_exchange_typed_and_untyped() {
+async fn a_panic_is_the_same_error_over_links_and_classic_exchanges_typed_and_untyped() {
     let fragile = Fragile.start_supervised();
     let builder = Peer::builder().on::<Job>(fragile).unwrap();
     let moody = Moody { handled: 0 }.start_supervised();
@@ -210,7 +207,7 @@ async fn a_panic_is_one_error_over_a_link_and_in_a_classic_exchange_typed_and_un
     }
 }
 
-/// Panics in its hooks, and counts how often each is called.
+/// Panics in its hooks, and counts how often each hook is called.
 struct Stubborn {
     in_stopping: bool,
     calls: Arc<[AtomicUsize; 2]>,
@@ -238,13 +235,13 @@ impl Handler<Incoming> for Stubborn {
 
     fn handle(&mut self, msg: Incoming, ctx: &mut Self::Context) -> Reply {
         ctx.stop();
-        assert!(msg.frame.data().is_empty(), "in the handler, too");
+        assert!(msg.frame.data().is_empty(), "requested by the test");
         Reply::none()
     }
 }
 
 #[actix::test]
-async fn an_actor_that_panics_while_it_stops_is_let_go_and_not_asked_again_and_again() {
+async fn an_actor_that_panics_while_it_stops_is_dropped_and_its_hooks_are_not_repeated() {
     for (in_stopping, panics, calls) in
         [(false, "", [1, 1]), (false, "x", [1, 1]), (true, "", [3, 0]), (true, "x", [2, 0])]
     {
@@ -272,7 +269,7 @@ async fn a_supervised_handler_keeps_its_queue_through_a_panic() {
 }
 
 #[actix::test]
-async fn a_closure_that_panics_goes_on_serving() {
+async fn a_closure_handler_keeps_serving_after_a_panic() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let panicky = handler::from_fn(async move |msg: Incoming| {
@@ -289,14 +286,14 @@ async fn a_closure_that_panics_goes_on_serving() {
 }
 
 #[actix::test]
-async fn a_handler_that_stops_with_a_request_in_hand_is_an_error_for_the_asker() {
+async fn a_handler_that_stops_during_a_request_fails_its_caller() {
     let node = node(Moody { handled: 0 }.start()).await;
     assert_eq!(ask(&node, "MOOD", "stop").await, refused(Refusal::HandlerFailed));
     assert_eq!(ask(&node, "MOOD", "").await, refused(Refusal::HandlerGone));
 }
 
 #[actix::test]
-async fn a_panic_in_a_reply_stream_costs_the_one_connection() {
+async fn a_panic_in_a_reply_stream_ends_only_its_connection() {
     let stream = handler::from_fn(async |_: Incoming| {
         Reply::stream(futures::stream::iter(0..3).map(|n| {
             assert_ne!(n, 2);
@@ -305,8 +302,8 @@ async fn a_panic_in_a_reply_stream_costs_the_one_connection() {
     });
     let node = node(stream.start()).await;
     let seen = node.request(node.info(), Frame::empty("MOOD")).await.unwrap().collect().await;
-    // What was ready before the panic may or may not have left; nothing hangs and nothing else is
-    // harmed.
+    // Frames that were ready before the panic may have been sent. The request ends, and others are
+    // served.
     assert!(seen.is_ok_and(|frames| frames.len() <= 2));
     assert_eq!(node.status().await.counts.errors_handler_failed, 1);
     assert_eq!(ask(&node, "ECHO", "").await.unwrap(), [Frame::empty("ECHO")]);
@@ -322,9 +319,10 @@ async fn handlers_are_registered_replaced_and_removed_while_the_node_runs() {
     };
     assert!(node.handle("NEW_", say("first")).unwrap().is_none());
     assert_eq!(ask(&node, "NEW_", "").await, repl("first"));
-    let first = node.handle(code, say("second")).unwrap().expect("the one that was replaced");
+    let first =
+        node.handle(code, say("second")).unwrap().expect("the replaced handler is returned");
     assert_eq!(ask(&node, "NEW_", "").await, repl("second"));
-    node.restore(code, first).unwrap().expect("the second");
+    node.restore(code, first).unwrap().expect("the second handler is returned");
     assert_eq!(ask(&node, "NEW_", "").await, repl("first"));
     assert!(node.unregister(code).is_some());
     assert_eq!(ask(&node, "NEW_", "").await, refused(Refusal::UnknownCode));
@@ -332,8 +330,7 @@ async fn handlers_are_registered_replaced_and_removed_while_the_node_runs() {
 }
 
 #[actix::test]
-async fn codes_of_the_framework_and_codes_of_another_length_are_refused_by_name() {
-    let echo = || handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start();
+async fn framework_codes_and_codes_of_another_length_are_refused_by_typed_errors() {
     let node = node(echo()).await;
     let reserved = node.handle("@FWD", echo()).unwrap_err();
     assert_eq!(reserved, RegisterError::Reserved(TypeCode::FWD));
@@ -355,7 +352,7 @@ async fn codes_of_the_framework_and_codes_of_another_length_are_refused_by_name(
 }
 
 #[actix::test]
-async fn a_code_may_be_served_by_an_actor_on_another_arbiter() {
+async fn a_code_can_be_served_by_an_actor_on_another_arbiter() {
     #[expect(clippy::disallowed_methods, reason = "the application's choice")]
     let arbiter = Arbiter::new();
     let elsewhere = Moody::start_in_arbiter(&arbiter.handle(), |_| Moody { handled: 40 });
@@ -366,22 +363,12 @@ async fn a_code_may_be_served_by_an_actor_on_another_arbiter() {
     arbiter.stop();
 }
 
-/// A node on wires of its own, under the paused clock.
+/// A node on its own memory network, under the paused clock.
 async fn paused_node(config: Config, handler: impl Into<Recipient<Incoming>>) -> Peer {
     tokio::time::pause();
-    let host: Host = "n1".parse().unwrap();
-    let builder =
-        Peer::builder().transport(MemoryNetwork::new(1).transport(host)).listen("n1:9000");
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start();
-    builder
-        .config(config)
-        .handle("MOOD", handler)
-        .unwrap()
-        .handle("ECHO", echo)
-        .unwrap()
-        .start()
-        .await
-        .unwrap()
+    let builder = on_host(&MemoryNetwork::new(1), "n1").config(config);
+    let builder = builder.handle("MOOD", handler).unwrap().handle("ECHO", echo()).unwrap();
+    builder.start().await.unwrap()
 }
 
 fn sleepy() -> Recipient<Incoming> {
@@ -394,14 +381,14 @@ fn sleepy() -> Recipient<Incoming> {
 }
 
 #[actix::test]
-async fn a_handler_that_does_not_answer_in_time_is_an_error_for_the_asker() {
+async fn a_handler_that_does_not_answer_in_time_fails_its_caller() {
     let node = paused_node(Config::default(), sleepy()).await;
     assert_eq!(ask(&node, "MOOD", "29000").await, repl("awake"));
     assert_eq!(ask(&node, "MOOD", "31000").await, refused(Refusal::HandlerLate));
 }
 
 #[actix::test]
-async fn a_slow_handler_refuses_when_its_places_are_taken_and_nobody_else_suffers() {
+async fn a_slow_handler_without_free_permits_refuses_and_other_handlers_are_served() {
     let config = Config::default().max_requests_per_code(4);
     let node = paused_node(config, sleepy()).await;
     let begun = tokio::time::Instant::now();
@@ -422,12 +409,12 @@ async fn a_slow_handler_refuses_when_its_places_are_taken_and_nobody_else_suffer
     assert_eq!(busy.len(), 6);
     assert!(busy.iter().all(|(_, after)| *after < Duration::from_millis(60)), "{busy:?}");
     assert_eq!(slow.iter().filter(|(replies, _)| *replies == repl("awake")).count(), 4);
-    // The places are free again.
+    // The permits are free again.
     assert_eq!(ask(&node, "MOOD", "1").await, repl("awake"));
 }
 
 #[actix::test]
-async fn a_burst_on_a_quick_handler_is_served_and_not_refused() {
+async fn a_burst_of_requests_to_a_quick_handler_is_served_without_refusals() {
     let config = Config::default().max_requests_per_code(4);
     let node = paused_node(config, sleepy()).await;
     let replies = join_all((0..40).map(|_| ask(&node, "MOOD", "1"))).await;
@@ -435,7 +422,7 @@ async fn a_burst_on_a_quick_handler_is_served_and_not_refused() {
 }
 
 #[actix::test]
-async fn a_handler_that_keeps_a_request_keeps_its_place() {
+async fn a_handler_that_holds_a_request_holds_its_permit() {
     let kept = Arc::new(std::sync::Mutex::new(Vec::new()));
     let keep = Arc::clone(&kept);
     let keeper = handler::from_fn(async move |msg: Incoming| {
@@ -451,7 +438,7 @@ async fn a_handler_that_keeps_a_request_keeps_its_place() {
 }
 
 #[actix::test]
-async fn a_handler_may_acknowledge_close_and_only_then_work() {
+async fn a_handler_can_acknowledge_and_close_before_it_works() {
     struct Worker {
         done: Arc<AtomicUsize>,
     }
@@ -476,7 +463,7 @@ async fn a_handler_may_acknowledge_close_and_only_then_work() {
 }
 
 #[actix::test]
-async fn a_handler_may_not_answer_with_a_code_of_the_framework() {
+async fn a_handler_cannot_answer_with_a_framework_code() {
     let rogue = handler::from_fn(async |_: Incoming| Reply::one(Frame::empty("@FWE")));
     let node = node(rogue.start()).await;
     assert_eq!(ask(&node, "MOOD", "").await, refused(Refusal::HandlerFailed));

@@ -1,4 +1,4 @@
-//! A node's life: starting, supervision, events, pausing, stopping.
+//! The life of a node: start, supervision, events, pause and stop.
 
 use std::{
     io,
@@ -26,18 +26,17 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// A builder of a node on the host `name` of `wires`, with the well-known handlers and one that
-/// sleeps.
+use crate::common::nodes::on_host;
+
+/// A builder of a node on the host `name`, with the well-known handlers and one that sleeps.
 fn on(wires: &MemoryNetwork, name: &str) -> actix_peer::Builder {
     let sleepy = handler::from_fn(async |msg: Incoming| {
         let seconds = msg.frame.as_str().unwrap().parse().unwrap();
         sleep(Duration::from_secs(seconds)).await;
         Reply::one(Frame::text("REPL", "awake"))
     });
-    let host: Host = name.parse().unwrap();
-    let builder = Peer::builder().transport(wires.transport(host)).listen(format!("{name}:9000"));
-    let builder = builder.config(Config::default().links(false));
-    builder.id(name).well_known().handle("SLOW", sleepy.start()).unwrap()
+    let builder = on_host(wires, name).config(Config::default().links(false));
+    builder.well_known().handle("SLOW", sleepy.start()).unwrap()
 }
 
 async fn known(peer: &Peer) -> Vec<String> {
@@ -49,10 +48,10 @@ fn info(text: &str) -> PeerInfo {
     text.parse().unwrap()
 }
 
-// Starting.
+// ---- start ----
 
 #[actix::test]
-async fn a_node_tells_its_host_and_port_and_is_named_after_them() {
+async fn a_node_reports_its_host_and_port_and_is_named_after_them() {
     let peer = Peer::builder().start().await.unwrap();
     let address = peer.info().address().clone();
     assert!(address.port() > 0);
@@ -64,7 +63,7 @@ async fn a_node_tells_its_host_and_port_and_is_named_after_them() {
 }
 
 #[actix::test]
-async fn what_cannot_be_started_is_a_typed_error_and_nothing_is_left_running() {
+async fn a_failed_start_is_a_typed_error_and_leaves_nothing_running() {
     let first = Peer::builder().start().await.unwrap();
     let taken = first.info().address().to_string();
     let error = Peer::builder().listen(&taken).start().await.unwrap_err();
@@ -86,20 +85,20 @@ async fn what_cannot_be_started_is_a_typed_error_and_nothing_is_left_running() {
     assert!(error.starts_with("option `max_connections` is 0 connections: set it to"), "{error}");
     let config = Config::default().links(false).handler_timeout(Duration::ZERO);
     assert!(matches!(Peer::builder().config(config).start().await, Err(StartError::Config(_))));
-    // None of the failures holds the port.
+    // None of the failed starts holds the port.
     first.stop().await;
     drop(Peer::builder().listen(&taken).start().await.unwrap());
 }
 
 #[actix::test]
-async fn a_host_that_nobody_can_reach_is_refused_at_the_start() {
+async fn an_unreachable_host_is_refused_at_the_start() {
     let hosts = ["0.0.0.0", "[::]", "224.0.0.251", "[ff02::fb]", "255.255.255.255", "240.0.0.1"];
     for host in hosts.into_iter().chain(["[::ffff:10.0.0.1]", "0.1.2.3"]) {
         let error = Peer::builder().listen("0.0.0.0:0").host(host).start().await.unwrap_err();
         assert!(matches!(error, StartError::UnreachableHost(_)), "{host}: {error}");
         assert!(error.to_string().contains(host.trim_matches(['[', ']'])), "{error}");
     }
-    // What others are told is another one, or found by the node.
+    // The advertised host is another one, or is determined by the node.
     for host in [Some("192.0.2.7"), Some("node.example"), Some("[2001:db8::7]"), None] {
         let builder = Peer::builder().listen("0.0.0.0:0");
         let builder = match host {
@@ -113,14 +112,14 @@ async fn a_host_that_nobody_can_reach_is_refused_at_the_start() {
 }
 
 #[test]
-fn a_node_outside_an_arbiter_is_a_typed_error() {
+fn starting_a_node_outside_an_arbiter_is_a_typed_error() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let error = runtime.block_on(Peer::builder().start()).unwrap_err();
     assert!(matches!(error, StartError::NoArbiter), "{error}");
 }
 
 #[actix::test]
-async fn a_handle_is_send_and_sync_and_asks_from_any_thread() {
+async fn a_handle_is_send_and_sync_and_sends_requests_from_any_thread() {
     fn is_send_and_sync<T: Send + Sync + Clone>(_: &T) {}
     let peer = Peer::builder().well_known().id("ada").start().await.unwrap();
     is_send_and_sync(&peer);
@@ -141,10 +140,10 @@ async fn a_handle_is_send_and_sync_and_asks_from_any_thread() {
     assert_eq!(asked, [Frame::text("REPL", "ada")]);
 }
 
-// The table.
+// ---- table ----
 
 #[actix::test]
-async fn the_table_is_reached_by_id_and_by_position() {
+async fn the_peer_table_is_accessible_by_id_and_by_position() {
     let peer = Peer::builder().id("me").max_peers(3).start().await.unwrap();
     let peers = peer.peers();
     for n in [1, 3] {
@@ -164,9 +163,9 @@ async fn the_table_is_reached_by_id_and_by_position() {
     assert_eq!(known(&peer).await, ["p2"]);
 }
 
-// Supervision.
+// ---- supervision ----
 
-/// A transport whose listeners panic after so many accepted connections.
+/// A transport whose listeners panic after this many accepted connections.
 #[derive(Debug)]
 struct Fragile {
     inner: actix_peer::transport::memory::MemoryTransport,
@@ -205,7 +204,7 @@ impl Listener for FragileListener {
 }
 
 #[actix::test]
-async fn a_listener_that_dies_is_restarted_on_the_same_address_and_counted() {
+async fn a_failed_listener_is_restarted_on_the_same_address_and_counted() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let fragile = Fragile {
@@ -218,7 +217,7 @@ async fn a_listener_that_dies_is_restarted_on_the_same_address_and_counted() {
     let ask = async || b.request("a:9000", Frame::empty("NAME")).await?.collect().await;
     assert!(ask().await.is_ok());
     assert!(ask().await.is_ok());
-    // The third connection kills the listener; the fourth finds its successor.
+    // The third connection ends the listener. The fourth one reaches its successor.
     assert_eq!(ask().await.unwrap(), []);
     let restarted = PeerEvent::Restarted { child: Child::Listener, times: 1 };
     timeout(Duration::from_secs(1), async {
@@ -231,7 +230,7 @@ async fn a_listener_that_dies_is_restarted_on_the_same_address_and_counted() {
 }
 
 #[actix::test]
-async fn a_peer_list_that_dies_is_restarted_with_its_table() {
+async fn a_failed_peer_list_is_restarted_with_its_table() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let a = on(&wires, "a").start().await.unwrap();
@@ -244,7 +243,7 @@ async fn a_peer_list_that_dies_is_restarted_with_its_table() {
 }
 
 #[actix::test]
-async fn a_part_that_keeps_dying_is_given_up_and_the_node_goes_on() {
+async fn a_part_that_keeps_failing_is_abandoned_and_the_node_keeps_serving() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let dying = on(&wires, "a").every(Duration::from_secs(1), "dying", async |_| panic!("always"));
@@ -257,7 +256,7 @@ async fn a_part_that_keeps_dying_is_given_up_and_the_node_goes_on() {
     })
     .await
     .unwrap();
-    assert!(begun.elapsed() > Duration::from_secs(10), "with back-off");
+    assert!(begun.elapsed() > Duration::from_secs(10), "restarts have a backoff");
     assert_eq!(a.status().await.restarts["stabilizer dying"], 10);
     assert_eq!(
         a.request("a:9000", Frame::empty("NAME")).await.unwrap().collect().await.unwrap().len(),
@@ -307,20 +306,21 @@ async fn stabilizers_run_on_their_own_schedule_and_one_that_panics_stops_no_othe
     let a = a.start().await.unwrap();
     sleep(Duration::from_secs(95)).await;
     let runs: Vec<_> = runs.iter().map(|runs| runs.load(Ordering::Relaxed)).collect();
-    // At once, then every ten seconds; the one that died in its third run ran again 50 ms later.
+    // Once at the start, then every ten seconds. The one that panicked in its third run ran again
+    // 50 ms later.
     assert_eq!(runs, [10, 11, 95]);
     assert_eq!(a.status().await.restarts, [("stabilizer panics once".to_owned(), 1)].into());
 }
 
 #[actix::test]
-async fn a_thousand_dead_peers_cost_a_sweep_half_a_minute() {
+async fn a_ping_sweep_of_a_thousand_dead_peers_takes_half_a_minute() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let sweep = PingSweep::new().every(Duration::from_secs(1_000)).misses(1);
     let a = on(&wires, "a").max_peers(0).stabilizer(sweep).start().await.unwrap();
     sleep(Duration::from_secs(1)).await;
     for n in 0..1_000 {
-        // A crashed host answers nothing at all: the worst kind of dead.
+        // A crashed host answers nothing, which takes longest to detect.
         let _crashed = wires.crash(&format!("dead{n}").parse().unwrap());
         a.peers().add(info(&format!("p{n} dead{n} 9000"))).await.unwrap();
     }
@@ -330,7 +330,7 @@ async fn a_thousand_dead_peers_cost_a_sweep_half_a_minute() {
     assert_eq!(known(&a).await.len(), 0);
 }
 
-// Events.
+// ---- events ----
 
 struct Listening(Arc<Mutex<Vec<PeerEvent>>>);
 
@@ -346,7 +346,7 @@ impl Handler<PeerEvent> for Listening {
 }
 
 #[actix::test]
-async fn every_subscriber_hears_what_happens_in_order() {
+async fn every_subscriber_receives_the_events_in_order() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let heard = Arc::new(Mutex::new(Vec::new()));
@@ -382,7 +382,7 @@ async fn every_subscriber_hears_what_happens_in_order() {
 }
 
 #[actix::test]
-async fn a_listener_that_lags_is_told_how_much_it_missed() {
+async fn a_lagging_subscriber_learns_how_many_events_it_missed() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let a =
@@ -397,7 +397,7 @@ async fn a_listener_that_lags_is_told_how_much_it_missed() {
 }
 
 #[actix::test]
-async fn the_status_can_be_serialised_and_counts() {
+async fn the_status_is_serialisable_and_contains_the_counters() {
     let a = Peer::builder().id("a").well_known().start().await.unwrap();
     for _ in 0..3 {
         a.request(a.info(), Frame::text("PING", "")).await.unwrap().collect().await.unwrap();
@@ -414,10 +414,10 @@ async fn the_status_can_be_serialised_and_counts() {
     assert_eq!(status["codes"], serde_json::json!(["JOIN", "LIST", "NAME", "PING", "QUIT"]));
 }
 
-// Pausing and stopping.
+// ---- pause and stop ----
 
 #[actix::test]
-async fn a_paused_node_lets_connections_wait_until_it_resumes() {
+async fn connections_to_a_paused_node_wait_until_it_resumes() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (a, b) = (on(&wires, "a").start().await.unwrap(), on(&wires, "b").start().await.unwrap());
@@ -430,7 +430,7 @@ async fn a_paused_node_lets_connections_wait_until_it_resumes() {
 }
 
 #[actix::test]
-async fn stop_finishes_what_runs_tells_the_peers_and_refuses_what_is_new() {
+async fn stop_finishes_running_requests_notifies_the_peers_and_refuses_new_requests() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (a, b) = (on(&wires, "a").start().await.unwrap(), on(&wires, "b").start().await.unwrap());
@@ -447,11 +447,11 @@ async fn stop_finishes_what_runs_tells_the_peers_and_refuses_what_is_new() {
     assert!(matches!(error, RequestError::Connect { .. }), "{error}");
     let error = a.request("b:9000", Frame::empty("NAME")).await.unwrap_err();
     assert!(matches!(error, RequestError::Stopped { sent: false }), "{error}");
-    assert_eq!(a.stop().await, report, "stopping twice is the same");
+    assert_eq!(a.stop().await, report, "a second stop returns the same report");
 }
 
 #[actix::test]
-async fn stop_cuts_what_is_late_and_says_what() {
+async fn stop_aborts_late_requests_and_reports_them() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (a, b) = (on(&wires, "a").start().await.unwrap(), on(&wires, "b").start().await.unwrap());
@@ -471,7 +471,7 @@ async fn stop_cuts_what_is_late_and_says_what() {
 }
 
 #[actix::test]
-async fn silent_connections_do_not_hold_up_a_stop() {
+async fn silent_connections_do_not_delay_a_stop() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let a = on(&wires, "a").start().await.unwrap();
@@ -487,7 +487,7 @@ async fn silent_connections_do_not_hold_up_a_stop() {
 }
 
 #[actix::test]
-async fn an_aborted_node_is_gone_without_a_word() {
+async fn an_aborted_node_ends_without_notifying_its_peers() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (a, b) = (on(&wires, "a").start().await.unwrap(), on(&wires, "b").start().await.unwrap());
@@ -498,7 +498,7 @@ async fn an_aborted_node_is_gone_without_a_word() {
     let report = a.abort().await;
     assert!(begun.elapsed() < Duration::from_secs(1));
     assert_eq!((report.told, report.aborted.len()), (0, 1));
-    assert_eq!(known(&b).await, ["a"], "nobody was told");
+    assert_eq!(known(&b).await, ["a"], "no peer was notified");
     assert_eq!(under_way.collect().await.unwrap(), []);
 }
 
@@ -522,7 +522,7 @@ async fn a_node_ends_when_its_last_handle_is_dropped() {
 }
 
 #[actix::test]
-async fn a_node_that_leaves_goes_on_without_peers() {
+async fn a_node_that_leaves_keeps_running_without_peers() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let mut nodes = Vec::new();
@@ -542,7 +542,7 @@ async fn a_node_that_leaves_goes_on_without_peers() {
 }
 
 #[actix::test]
-async fn connections_over_the_limit_are_told_that_the_node_is_busy() {
+async fn connections_over_the_limit_receive_the_busy_error() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let config = Config::default().links(false).max_connections(2);

@@ -1,4 +1,4 @@
-//! Messages over several nodes: eight hops, a hop that dies, nodes that pass nothing on.
+//! Messages over several nodes: eight hops, a hop that fails, and nodes that do not forward.
 
 use std::{future::poll_fn, time::Duration};
 
@@ -16,10 +16,10 @@ use actix_peer::{
 use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const SECOND: Duration = Duration::from_secs(1);
+use crate::common::SECOND;
 
-/// A node of a line: it passes on towards the end or the beginning by the numbers in the names, says
-/// the way that a message came, and ticks once a second for ten seconds.
+/// A node in a line. It routes towards the end or the beginning by the numbers in the names,
+/// answers with the path of a message, and ticks once a second for ten seconds.
 fn in_line(n: usize, builder: Builder) -> Result<Builder, RegisterError> {
     let number = |id: &str| id[1..].parse::<usize>().unwrap();
     let by_number = router::from_fn(move |to, peers| {
@@ -59,7 +59,7 @@ async fn ask(from: &Peer, to: &Peer) -> Result<String, RequestError> {
     Ok(replies[0].as_str().unwrap().to_owned())
 }
 
-/// Why, where, and after how many hops.
+/// The reason, the node and the number of hops of a routing error.
 fn stuck<T: std::fmt::Debug>(result: Result<T, RequestError>) -> (RouteReason, String, Option<u8>) {
     match result {
         Err(RequestError::Route(fault)) => (fault.reason(), fault.at().to_string(), fault.hop()),
@@ -68,8 +68,8 @@ fn stuck<T: std::fmt::Debug>(result: Result<T, RequestError>) -> (RouteReason, S
 }
 
 #[test]
-fn eight_hops_are_passed_by_default_with_streamed_replies_and_nine_are_not() -> Result<(), SimError>
-{
+fn by_default_a_message_passes_eight_hops_with_streamed_replies_and_not_nine()
+-> Result<(), SimError> {
     SimNetwork::new(1).run(async |net| {
         net.wires().latency(Duration::from_millis(1)..Duration::from_millis(30));
         let line = line(&net, 10, |_| Config::default()).await?;
@@ -83,8 +83,7 @@ fn eight_hops_are_passed_by_default_with_streamed_replies_and_nine_are_not() -> 
 }
 
 #[test]
-fn a_hop_that_dies_in_a_stream_is_named_by_the_one_before_it_behind_what_came()
--> Result<(), SimError> {
+fn a_hop_that_fails_during_a_stream_is_named_by_the_hop_before_it() -> Result<(), SimError> {
     SimNetwork::new(1).run(async |net| {
         let line = line(&net, 9, |_| Config::default()).await?;
         let mut ticks = line[0].route(line[8].id(), Frame::empty("TICK")).await.unwrap();
@@ -96,7 +95,7 @@ fn a_hop_that_dies_in_a_stream_is_named_by_the_one_before_it_behind_what_came()
         assert!(error.as_ref().unwrap_err().may_have_been_handled());
         assert_eq!(stuck(error), (RouteReason::Broken, "n4".to_owned(), Some(4)));
         assert!(ticks.next().await.is_none());
-        // One-way, nobody is told; the hop counts it.
+        // The sender of a one-way message is not told; the hop counts the failure.
         let to = Target::routed(line[8].id().clone());
         line[0].notify(to, Frame::empty("WAY_")).await.unwrap();
         let lost = async || line[4].status().await.counts.forwards_lost == 1;
@@ -106,7 +105,7 @@ fn a_hop_that_dies_in_a_stream_is_named_by_the_one_before_it_behind_what_came()
 }
 
 #[test]
-fn a_node_passes_nothing_on_for_those_that_it_does_not_want_to() -> Result<(), SimError> {
+fn a_node_forwards_only_for_the_peers_that_its_policy_allows() -> Result<(), SimError> {
     SimNetwork::new(1).run(async |net| {
         let policy = |n| match n {
             2 => Config::default().forward(ForwardPolicy::Nobody),
@@ -116,7 +115,11 @@ fn a_node_passes_nothing_on_for_those_that_it_does_not_want_to() -> Result<(), S
         let line = line(&net, 4, policy).await?;
         let refused = (RouteReason::Refused, "n2".to_owned(), Some(2));
         assert_eq!(stuck(ask(&line[0], &line[3]).await), refused);
-        assert_eq!(ask(&line[0], &line[2]).await.unwrap(), "n0 2 n0 n1", "for itself it takes all");
+        assert_eq!(
+            ask(&line[0], &line[2]).await.unwrap(),
+            "n0 2 n0 n1",
+            "messages for the node itself are accepted"
+        );
         line[1].peers().remove(line[0].id()).await.unwrap();
         let refused = (RouteReason::Refused, "n1".to_owned(), Some(1));
         assert_eq!(stuck(ask(&line[0], &line[2]).await), refused);
@@ -126,7 +129,7 @@ fn a_node_passes_nothing_on_for_those_that_it_does_not_want_to() -> Result<(), S
 }
 
 #[test]
-fn a_neighbour_has_so_many_messages_passed_on_in_a_second() -> Result<(), SimError> {
+fn the_messages_forwarded_for_a_neighbour_have_a_rate_limit() -> Result<(), SimError> {
     SimNetwork::new(1).run(async |net| {
         let line = line(&net, 3, |_| Config::default().max_forwards_per_source(2)).await?;
         for _ in 0..4 {
@@ -141,7 +144,7 @@ fn a_neighbour_has_so_many_messages_passed_on_in_a_second() -> Result<(), SimErr
 }
 
 #[test]
-fn nodes_without_links_pass_messages_on_as_well() -> Result<(), SimError> {
+fn nodes_without_links_forward_messages_as_well() -> Result<(), SimError> {
     SimNetwork::new(1).run(async |net| {
         let line = line(&net, 5, |n| Config::default().links(n % 2 == 0)).await?;
         assert_eq!(ask(&line[0], &line[4]).await.unwrap(), "n0 4 n0 n1 n2 n3");
@@ -150,8 +153,8 @@ fn nodes_without_links_pass_messages_on_as_well() -> Result<(), SimError> {
     })
 }
 
-/// A program as the originals are: one frame for each connection, an answer to the codes that it knows,
-/// an end without a word for all others.
+/// A program like the originals: one frame per connection, answers to the codes that it knows, and
+/// a silent end for all others.
 async fn original(net: &SimNetwork, name: &str) -> PeerInfo {
     let at: Address = format!("{name}:9000").parse().unwrap();
     let mut listener = net.wires().transport(at.host().clone()).listen(&at).await.unwrap();
@@ -170,17 +173,17 @@ async fn original(net: &SimNetwork, name: &str) -> PeerInfo {
 }
 
 #[test]
-fn an_original_program_gets_the_plain_message_and_passes_nothing_on() -> Result<(), SimError> {
+fn an_original_program_receives_the_plain_message_and_forwards_nothing() -> Result<(), SimError> {
     SimNetwork::new(1).run(async |net| {
         let line = line(&net, 2, |_| Config::default()).await?;
         let old = original(&net, "n2").await;
         line[1].peers().add(old.clone()).await.unwrap();
-        // Over a node of ours to the original, for a code that it handles and for one that it does not.
+        // Through a node to the original, for a code that it handles and for one that it does not.
         let replies = line[0].route(old.id(), Frame::empty("WAY_")).await.unwrap();
         assert_eq!(replies.collect().await.unwrap(), [Frame::text("REPL", "plain")]);
         let replies = line[0].route(old.id(), Frame::empty("TICK")).await.unwrap();
         assert_eq!(replies.collect().await.unwrap(), []);
-        // Behind it nobody is reached, and who noticed says so.
+        // The original forwards nothing, and the node before it reports that.
         let beyond = "n3".parse::<PeerId>().unwrap();
         for (from, at, hop) in [(0, "n1", 1), (1, "n1", 0)] {
             let replies = match line[from].route(&beyond, Frame::empty("WAY_")).await {

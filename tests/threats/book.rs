@@ -1,15 +1,12 @@
-//! The address book: what a node keeps over a restart.
+//! The address book: what a node remembers over a restart.
 
 use std::{fs, path::Path, time::Duration};
 
 use actix_peer::{
     Builder, Config, Peer, PeerEvent, PeerInfo,
-    overlay::{AddressBook, Host, JoinConfig, Learned},
+    overlay::{AddressBook, JoinConfig, Learned},
     peer::AddressBookConfig,
-    transport::{
-        Transport,
-        memory::{MemoryNetwork, MemoryTransport},
-    },
+    transport::{Transport, memory::MemoryNetwork},
 };
 use futures::StreamExt;
 use tokio::{
@@ -17,7 +14,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::common::SECOND;
+use crate::common::{
+    SECOND,
+    nodes::{host as at, known, on_host},
+};
 
 const NODE: &str = "10.9.9.9";
 
@@ -26,13 +26,8 @@ fn network() -> MemoryNetwork {
     MemoryNetwork::new(1)
 }
 
-fn at(wires: &MemoryNetwork, host: &str) -> MemoryTransport {
-    wires.transport(host.parse::<Host>().unwrap())
-}
-
 fn on(wires: &MemoryNetwork, host: &str) -> Builder {
-    let builder = Peer::builder().transport(at(wires, host)).listen(format!("{host}:9000"));
-    builder.id(format!("id-{host}")).well_known()
+    on_host(wires, host).id(format!("id-{host}")).well_known()
 }
 
 async fn honest(wires: &MemoryNetwork, hosts: &[&str]) -> Vec<Peer> {
@@ -43,14 +38,7 @@ async fn honest(wires: &MemoryNetwork, hosts: &[&str]) -> Vec<Peer> {
     peers
 }
 
-async fn known(node: &Peer) -> Vec<String> {
-    let list = node.peers().list().await.unwrap();
-    let mut known: Vec<_> = list.iter().map(|entry| entry.info().id().to_string()).collect();
-    known.sort();
-    known
-}
-
-/// Waits for an event of which `of` makes something.
+/// Waits for an event for which `of` returns a value.
 async fn heard<T>(node: &Peer, of: impl Fn(PeerEvent) -> Option<T>) -> T {
     let mut events = node.events();
     let next = async {
@@ -60,7 +48,7 @@ async fn heard<T>(node: &Peer, of: impl Fn(PeerEvent) -> Option<T>) -> T {
             }
         }
     };
-    timeout(1_000 * SECOND, next).await.expect("the event")
+    timeout(1_000 * SECOND, next).await.expect("the event occurs in time")
 }
 
 async fn rejoined(node: &Peer) -> (usize, usize) {
@@ -79,7 +67,7 @@ async fn failed(node: &Peer) -> String {
     .await
 }
 
-/// What the file holds.
+/// The content of the file.
 fn read(path: &Path) -> AddressBook {
     let mut book = AddressBook::new(1_024, Duration::from_secs(u64::MAX));
     book.load(&fs::read_to_string(path).unwrap(), u64::MAX / 2).unwrap();
@@ -87,7 +75,7 @@ fn read(path: &Path) -> AddressBook {
 }
 
 #[actix::test]
-async fn after_a_restart_a_node_rejoins_without_being_told_a_contact() {
+async fn after_a_restart_a_node_rejoins_without_a_configured_contact() {
     let wires = network();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
@@ -116,11 +104,11 @@ async fn after_a_restart_a_node_rejoins_without_being_told_a_contact() {
     }
     node.stop().await;
     let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(names, ["peers"], "nothing is left beside it");
+    assert_eq!(names, ["peers"], "no other file is left");
 }
 
 #[actix::test]
-async fn who_is_at_a_remembered_address_now_is_added_only_with_the_remembered_id() {
+async fn a_node_at_a_remembered_address_is_added_only_with_the_remembered_id() {
     let wires = network();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
@@ -137,7 +125,7 @@ async fn who_is_at_a_remembered_address_now_is_added_only_with_the_remembered_id
     assert_eq!(known(&node).await, ["id-10.0.2.1"]);
 }
 
-/// One `JOIN` from `host`, whatever is answered.
+/// Sends one `JOIN` from `host` and ignores the answer.
 async fn join(wires: &MemoryNetwork, host: &str, id: &str) {
     let dialled = at(wires, host).dial(&format!("{NODE}:9000").parse().unwrap()).await;
     let mut io = dialled.unwrap();
@@ -160,7 +148,7 @@ async fn two_anchors_survive_ten_thousand_hostile_joins_and_a_restart() {
     for contact in ["10.0.1.1:9000", "10.0.2.1:9000"] {
         node.join_with(contact.parse().unwrap(), JoinConfig::new().hops(1)).await.unwrap();
     }
-    // In eight networks; those at the first addresses of each are there, and answer as themselves.
+    // In eight networks. A node answers with its own id at the first addresses of each network.
     let mut hostile = Vec::new();
     for network in 0..8 {
         for n in 0..5 {
@@ -174,7 +162,7 @@ async fn two_anchors_survive_ten_thousand_hostile_joins_and_a_restart() {
     }
     sleep(90 * SECOND).await;
     let remembered = read(&path);
-    assert!(remembered.len() > 20, "hostile peers that answer are remembered, too");
+    assert!(remembered.len() > 20, "hostile peers that answer are remembered as well");
     node.stop().await;
     let node = start().await.unwrap();
     assert_eq!(rejoined(&node).await, (2, 2));
@@ -182,7 +170,7 @@ async fn two_anchors_survive_ten_thousand_hostile_joins_and_a_restart() {
 }
 
 #[actix::test]
-async fn a_damaged_address_book_is_set_aside_and_costs_nothing_else() {
+async fn a_damaged_address_book_is_set_aside_and_the_node_starts_without_it() {
     let wires = network();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
@@ -204,7 +192,7 @@ async fn a_damaged_address_book_is_set_aside_and_costs_nothing_else() {
         node.stop().await;
         assert!(read(&path).get(other.id()).is_some());
     }
-    // One that is too long is not read into memory; of damaged ones three are kept.
+    // A file that is too long is not read into memory. Three damaged files are kept.
     fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
     for time in 1..=9 {
         fs::write(folder.path().join(format!("peers.damaged-{time}")), "").unwrap();
@@ -217,7 +205,7 @@ async fn a_damaged_address_book_is_set_aside_and_costs_nothing_else() {
 }
 
 #[actix::test]
-async fn an_address_book_that_cannot_be_written_costs_a_warning_until_it_can_be() {
+async fn an_address_book_that_cannot_be_written_causes_warnings_until_it_can() {
     let wires = network();
     let folder = tempfile::tempdir().unwrap();
     let inner = folder.path().join("inner");
@@ -229,14 +217,14 @@ async fn an_address_book_that_cannot_be_written_costs_a_warning_until_it_can_be(
     fs::remove_dir(&inner).unwrap();
     failed(&node).await;
     failed(&node).await;
-    assert_eq!(known(&node).await, ["id-10.0.1.1"], "it serves on");
+    assert_eq!(known(&node).await, ["id-10.0.1.1"], "the node keeps its peer");
     fs::create_dir(&inner).unwrap();
     sleep(61 * SECOND).await;
     assert!(read(&path).get(other.id()).is_some());
 }
 
 #[actix::test]
-async fn what_is_no_file_is_neither_read_nor_replaced() {
+async fn an_address_book_path_that_is_no_regular_file_is_neither_read_nor_replaced() {
     let wires = network();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
@@ -247,13 +235,13 @@ async fn what_is_no_file_is_neither_read_nor_replaced() {
     assert!(path.is_dir());
 }
 
-/// Peers that the process which is killed remembers.
+/// The number of peers that the killed process remembers.
 const MANY: usize = 300;
 
-/// The process that is killed; nothing by itself.
+/// The process that another test kills. It does nothing by itself.
 #[actix::test]
-#[ignore = "a part of another test"]
-async fn writes_a_book_until_it_is_killed() {
+#[ignore = "runs as a child process of another test"]
+async fn writes_an_address_book_until_it_is_killed() {
     let Ok(path) = std::env::var("ACTIX_PEER_TEST_BOOK") else { return };
     let often = AddressBookConfig::new(path).save_every(Duration::from_millis(10)).rejoin(0);
     let config = Config::default().max_peers(0);
@@ -267,7 +255,7 @@ async fn writes_a_book_until_it_is_killed() {
 
 #[cfg(unix)]
 #[test]
-fn a_process_that_is_killed_while_it_writes_leaves_a_whole_address_book() {
+fn a_process_that_is_killed_during_a_write_leaves_a_complete_address_book() {
     use std::os::unix::fs::MetadataExt;
 
     let folder = tempfile::tempdir().unwrap();
@@ -275,14 +263,17 @@ fn a_process_that_is_killed_while_it_writes_leaves_a_whole_address_book() {
     let inode = || fs::metadata(&path).map_or(0, |metadata| metadata.ino());
     for round in 0..6 {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        child.args(["--ignored", "--exact", "book::writes_a_book_until_it_is_killed"]);
+        child.args(["--ignored", "--exact", "book::writes_an_address_book_until_it_is_killed"]);
         child.stdout(std::process::Stdio::null());
         let mut child = child.env("ACTIX_PEER_TEST_BOOK", &path).spawn().unwrap();
-        // Killed after some of its writes, and at another moment each time.
+        // Kill it after some of its writes, at another moment each time.
         for _ in 0..3 + round {
             let before = inode();
             while inode() == before {
-                assert!(child.try_wait().unwrap().is_none(), "it has ended by itself");
+                assert!(
+                    child.try_wait().unwrap().is_none(),
+                    "the process ended before it was killed"
+                );
                 std::thread::yield_now();
             }
         }

@@ -1,5 +1,5 @@
-//! Bytes of a remote: what is cut, too long, too slow, or not for this node. What a single exchange
-//! shows is in `tests/wire`.
+//! Bytes of a remote peer that are truncated, too long, too slow or invalid. `tests/wire` holds
+//! what a single exchange shows.
 
 use std::{
     pin::Pin,
@@ -26,13 +26,16 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::common::{NAME, SECOND, connect, counts, heard, name, node, settle};
+use crate::{
+    common::{SECOND, handlers, nodes::counts},
+    nodes::{NAME, connect, heard, name, node, settle},
+};
 
-/// The request that changes the table: whoever handles a part of it is seen.
+/// The request changes the table, so any handling of a part of it is visible.
 const JOIN: &[u8] = b"JOIN\0\0\0\x0ebob eve 9001  ";
 
 #[actix::test]
-async fn a_connection_that_is_cut_or_reset_anywhere_is_free_again_and_nothing_was_handled() {
+async fn a_request_that_is_cut_or_reset_anywhere_is_not_handled_and_its_permit_is_freed() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     for ending in [Ending::Eof, Ending::Reset] {
@@ -55,7 +58,7 @@ async fn a_connection_that_is_cut_or_reset_anywhere_is_free_again_and_nothing_wa
 }
 
 #[actix::test]
-async fn the_refusal_of_what_is_too_long_arrives_although_the_rest_is_still_being_sent() {
+async fn the_refusal_of_a_too_long_message_arrives_while_the_rest_is_still_being_sent() {
     let node = Peer::builder().id("node").well_known().start().await.unwrap();
     for _ in 0..5 {
         let mut io = TcpStream::connect(node.info().address().to_string()).await.unwrap();
@@ -63,17 +66,18 @@ async fn the_refusal_of_what_is_too_long_arrives_although_the_rest_is_still_bein
         let mut heard = [0; 24];
         io.read_exact(&mut heard).await.unwrap();
         assert_eq!(&heard, b"ERRO\0\0\0\x10Message too long");
-        // Whoever has not heard it yet sends on, and must not be reset before it does.
+        // The sender continues before it has received the refusal, and must not be reset before
+        // that.
         for _ in 0..12 {
-            io.write_all(&[b'x'; 5_000]).await.expect("taken, and thrown away");
+            io.write_all(&[b'x'; 5_000]).await.expect("the node reads and discards the rest");
             for _ in 0..200 {
                 tokio::task::yield_now().await;
             }
         }
         let end = io.read_to_end(&mut Vec::new()).await;
-        assert_eq!(end.expect("a clean end, not a reset"), 0);
+        assert_eq!(end.expect("the connection ends cleanly, not by a reset"), 0);
     }
-    // None of it was kept, or taken for a request.
+    // No byte was kept or taken for a request.
     let counts = counts(&node).await;
     assert_eq!((counts.errors_too_long, counts.frames_in), (5, 0));
 }
@@ -81,13 +85,12 @@ async fn the_refusal_of_what_is_too_long_arrives_although_the_rest_is_still_bein
 /// A node that answers `ECHO`.
 async fn echo(wires: &MemoryNetwork, config: Config) -> Peer {
     let node = node(wires, config).await;
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
-    assert!(node.handle("ECHO", echo.start()).unwrap().is_none());
+    assert!(node.handle("ECHO", handlers::echo()).unwrap().is_none());
     node
 }
 
 #[actix::test]
-async fn lengths_that_are_claimed_and_do_not_come_hold_nobody_up_and_end_in_time() {
+async fn announced_data_that_does_not_arrive_delays_no_other_peer_and_times_out() {
     let wires = MemoryNetwork::new(1);
     let node = echo(&wires, Config::default()).await;
     let begun = Instant::now();
@@ -108,7 +111,7 @@ async fn lengths_that_are_claimed_and_do_not_come_hold_nobody_up_and_end_in_time
 }
 
 #[actix::test]
-async fn a_byte_now_and_then_renews_no_deadline() {
+async fn single_bytes_do_not_extend_a_deadline() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     for (begin, seconds) in [(&b"J"[..], 10), (b"JOIN\0\0\x01\0", 30)] {
@@ -125,7 +128,7 @@ async fn a_byte_now_and_then_renews_no_deadline() {
 }
 
 #[actix::test]
-async fn connections_that_say_nothing_are_cut_after_ten_seconds_and_leave_nothing() {
+async fn silent_connections_are_closed_after_ten_seconds_and_leave_no_state() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let mut silent = Vec::new();
@@ -140,12 +143,12 @@ async fn connections_that_say_nothing_are_cut_after_ten_seconds_and_leave_nothin
     drop(silent);
     let status = node.status().await;
     assert_eq!((status.connections, status.half_open, wires.connections()), (0, 0, 0));
-    // It is their own doing, and no request was refused.
+    // The callers caused it, and no request was refused.
     assert_eq!(status.counts.errors_late, 200);
 }
 
 #[actix::test]
-async fn connections_that_are_opened_and_reset_leave_nothing_and_others_are_served() {
+async fn connections_that_are_opened_and_reset_leave_no_state_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     wires.ending(Ending::Reset);
@@ -166,7 +169,7 @@ async fn connections_that_are_opened_and_reset_leave_nothing_and_others_are_serv
     assert_eq!(status.counts.exchanges_in, 20);
 }
 
-/// As many bytes as are taken, and how many were.
+/// A stream of bytes without an end that counts the written bytes.
 struct Poured(Arc<AtomicUsize>);
 
 impl AsyncRead for Poured {
@@ -182,7 +185,7 @@ impl AsyncRead for Poured {
 }
 
 #[actix::test]
-async fn a_reply_that_is_not_read_waits_in_its_handler_and_is_cut_in_time() {
+async fn an_unread_reply_waits_in_its_handler_and_is_aborted_in_time() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let taken = Arc::new(AtomicUsize::new(0));
@@ -198,7 +201,7 @@ async fn a_reply_that_is_not_read_waits_in_its_handler_and_is_cut_in_time() {
         readers.push(io);
     }
     settle().await;
-    // What the network holds (64 KiB each way) is in it.
+    // Includes the 64 KiB in each direction that the network holds.
     let buffered = taken.load(Ordering::Relaxed) / readers.len();
     assert!((1..=512 << 10).contains(&buffered), "{buffered}");
     assert_eq!(name(connect(&wires, "honest").await).await, NAME);
@@ -222,7 +225,7 @@ async fn a_reader_that_takes_an_hour_is_served_to_the_end() {
     let (mut got, mut space) = (0, vec![0; 6_000]);
     let begun = Instant::now();
     loop {
-        match io.reader.read(&mut space).await.expect("not cut") {
+        match io.reader.read(&mut space).await.expect("the reply is not aborted") {
             0 => break,
             n => got += n,
         }
@@ -233,13 +236,13 @@ async fn a_reader_that_takes_an_hour_is_served_to_the_end() {
     assert_eq!(counts(&node).await.errors_stalled, 0);
 }
 
-/// The other side of a link has ended the exchange because its time was over.
+/// Whether the other side of a link has ended the exchange at its timeout.
 fn is_late(error: &RequestError) -> bool {
     matches!(error, RequestError::Reset { reason, .. } if *reason == Reason::TIMED_OUT)
 }
 
 #[actix::test]
-async fn an_exchange_that_moves_ends_all_the_same_when_its_whole_time_is_over() {
+async fn an_exchange_that_progresses_still_ends_at_its_total_timeout() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default().exchange_timeout(120 * SECOND)).await;
     let drops = || futures::stream::repeat(Frame::text("REPL", "drop"));
@@ -255,7 +258,9 @@ async fn an_exchange_that_moves_ends_all_the_same_when_its_whole_time_is_over() 
     let mut io = connect(&wires, "patient").await;
     io.writer.write_all(b"DRIP\0\0\0\0").await.unwrap();
     let mut got = Vec::new();
-    let end = timeout(200 * SECOND, io.reader.read_to_end(&mut got)).await.expect("an end");
+    let end = timeout(200 * SECOND, io.reader.read_to_end(&mut got))
+        .await
+        .expect("the connection ends in time");
     assert!(end.is_err() || got.len() < 8 * 12, "{end:?} {got:?}");
     assert_eq!(begun.elapsed().as_secs(), 120);
 
@@ -269,7 +274,7 @@ async fn an_exchange_that_moves_ends_all_the_same_when_its_whole_time_is_over() 
 }
 
 #[actix::test]
-async fn a_handler_has_all_of_its_time_on_a_link_whatever_else_wakes_the_link() {
+async fn a_handler_has_its_full_timeout_on_a_link_whatever_else_wakes_the_link() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let never = handler::from_fn(async |_: Incoming| std::future::pending().await);

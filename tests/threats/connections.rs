@@ -1,4 +1,4 @@
-//! Connections: how many there are, from where, and what they cost.
+//! The number of connections, their sources and their cost.
 
 use std::{
     io,
@@ -24,10 +24,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::common::{BUSY, NAME, SECOND, connect, counts, heard, name, node, settle};
+use crate::{
+    common::{SECOND, nodes::counts},
+    nodes::{BUSY, NAME, connect, heard, name, node, settle},
+};
 
 #[actix::test]
-async fn many_connections_from_one_address_are_refused_and_cost_nobody_else() {
+async fn too_many_connections_from_one_address_are_refused_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let mut all = Vec::new();
@@ -39,14 +42,14 @@ async fn many_connections_from_one_address_are_refused_and_cost_nobody_else() {
     }
     assert_eq!(name(connect(&wires, "honest").await).await, NAME);
     assert_eq!(counts(&node).await.connections_refused, 10);
-    // What it lets go of it may have again.
+    // A permit that is returned can be used again.
     assert_eq!(name(all.pop().unwrap()).await, NAME);
     settle().await;
     assert_eq!(name(connect(&wires, "flood").await).await, NAME);
 }
 
 #[actix::test]
-async fn silent_connections_that_take_every_place_make_room_for_a_newcomer() {
+async fn silent_connections_that_hold_every_permit_make_room_for_a_new_connection() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default().max_half_open(20)).await;
     let mut quiet = connect(&wires, "quiet").await;
@@ -56,7 +59,8 @@ async fn silent_connections_that_take_every_place_make_room_for_a_newcomer() {
     }
     settle().await;
     assert_eq!(node.status().await.half_open, 20);
-    // The oldest from the busiest address goes: neither the newcomer nor who came before.
+    // The oldest connection of the busiest address is closed, and neither the new connection nor an
+    // earlier one.
     let begun = Instant::now();
     assert_eq!(name(connect(&wires, "honest").await).await, NAME);
     assert_eq!(heard(&mut flood.remove(0)).await, BUSY);
@@ -90,7 +94,7 @@ impl Transport for Exhausted {
 
 impl Listener for ExhaustedListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Io>> {
-        // Every second attempt, as the system has it: one descriptor comes free and is used up.
+        // Every second attempt fails, as in the system: one descriptor becomes free and is used up.
         let left = self.1.load(Ordering::SeqCst);
         if left > 0 {
             self.1.store(left - 1, Ordering::SeqCst);
@@ -106,7 +110,7 @@ impl Listener for ExhaustedListener {
 }
 
 #[actix::test]
-async fn without_descriptors_connections_are_told_so_what_is_open_lives_on_and_it_recovers() {
+async fn a_node_without_file_descriptors_refuses_connections_keeps_open_ones_and_recovers() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let left = Arc::new(AtomicUsize::new(0));
@@ -127,30 +131,32 @@ async fn without_descriptors_connections_are_told_so_what_is_open_lives_on_and_i
 }
 
 #[actix::test]
-async fn a_flood_of_connections_is_closed_without_a_word_and_others_are_served() {
+async fn a_flood_of_connections_is_closed_without_a_reply_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let mut served = 0;
     for _ in 0..1_000 {
         let mut io = connect(&wires, "flood").await;
-        // A connection that is closed may not take the request any more.
+        // A connection that the node has closed may refuse the request.
         io.writer.write_all(b"NAME\0\0\0\0").await.ok();
         let mut heard = Vec::new();
-        let read = timeout(SECOND, io.reader.read_to_end(&mut heard)).await.expect("an end");
+        let read = timeout(SECOND, io.reader.read_to_end(&mut heard))
+            .await
+            .expect("the connection ends in time");
         served += usize::from(read.is_ok() && heard == NAME.as_bytes());
     }
-    // A burst of 400, and what has come due since.
+    // A burst of 400, and the connections that the rate allows meanwhile.
     assert!((400..500).contains(&served), "{served}");
     assert_eq!(name(connect(&wires, "honest").await).await, NAME);
     assert_eq!(counts(&node).await.connections_too_fast, 1_000 - served as u64);
-    // One event for each would fill somebody's log; the count says it.
+    // One event per connection would flood a log, so only a counter records them.
     assert_eq!(counts(&node).await.connections_refused, 0);
     tokio::time::sleep(2 * SECOND).await;
     assert_eq!(name(connect(&wires, "flood").await).await, NAME);
 }
 
 #[actix::test]
-async fn what_a_node_dials_and_what_it_accepts_have_places_of_their_own() {
+async fn dialled_and_accepted_connections_have_separate_permits() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().links(false).max_outgoing(4).max_connections(4);
     let node = node(&wires, config).await;
@@ -162,7 +168,7 @@ async fn what_a_node_dials_and_what_it_accepts_have_places_of_their_own() {
         asked.push(node.request("mute:9000", frame).await.unwrap());
     }
     assert_eq!(node.status().await.outgoing, 4);
-    // All its own exchanges wait; whoever asks it is served.
+    // All of its own exchanges wait, and callers are served.
     assert_eq!(name(connect(&wires, "honest").await).await, NAME);
     asked.clear();
     settle().await;
@@ -172,7 +178,7 @@ async fn what_a_node_dials_and_what_it_accepts_have_places_of_their_own() {
     }
     settle().await;
     assert_eq!(heard(&mut connect(&wires, "flood").await).await, BUSY);
-    // All its places for others are taken; it asks all the same.
+    // All permits for callers are taken, and its own request is sent.
     let frame = Frame::empty("NAME");
     asked.push(node.request("mute:9000", frame).await.unwrap());
 }

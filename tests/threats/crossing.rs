@@ -1,5 +1,5 @@
-//! Two nodes that dial each other, in every order in which things can happen: the rules of links
-//! (`PeerDirectory`, `Link`) without a network. Each node does with them what a `Peer` does.
+//! Two nodes that dial each other, in every order of events: the rules of links (`PeerDirectory`,
+//! `Link`) without a network. Each node uses them like a `Peer`.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -19,22 +19,22 @@ use tokio_util::codec::Decoder;
 
 const CODE: TypeCode = TypeCode::new(b"TEST");
 
-/// Something that may happen next. A connection has the number of the node that dials it.
+/// A possible next event. A connection has the number of the node that dials it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     /// A node has a message for the other one.
     Want { node: usize },
     /// A message that waits for a dial is sent over the link that the other node has opened.
     Look { node: usize },
-    /// A node reads so many frames of a connection at once.
+    /// A node reads this many frames of a connection at once.
     Read { node: usize, connection: usize, frames: usize },
-    /// A connection is cut: what is on its way is gone.
+    /// A connection is cut. The frames in flight are lost.
     Cut { connection: usize },
-    /// A node hears of that.
+    /// A node learns that the connection was cut.
     Lost { node: usize, connection: usize },
 }
 
-/// What became of a node's message, as far as the node knows.
+/// The fate of a node's message, as far as the node knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     None,
@@ -48,17 +48,17 @@ struct Node {
     me: usize,
     directory: PeerDirectory,
     ends: [Option<Link>; 2],
-    /// Whether its dial has not come to anything.
+    /// Whether its dial has not ended yet.
     dialling: bool,
     fate: Fate,
-    /// How often it took the other one's message.
+    /// How often it received the message of the other node.
     taken: usize,
 }
 
 struct World {
     now: Instant,
     nodes: [Node; 2],
-    /// Frames under way, by connection and by the node that they go to.
+    /// Frames in flight, by connection and by the node that receives them.
     wires: [[VecDeque<Frame>; 2]; 2],
     cut: Option<usize>,
 }
@@ -93,14 +93,14 @@ impl Node {
         info(1 - self.me)
     }
 
-    /// The link that the directory names, when there is one.
+    /// Sends the message over the link that the directory names, if there is one.
     fn send(&mut self, now: Instant) {
         match self.directory.reach(self.other().address(), now).0 {
             Reach::Link(id) => {
                 let connection = usize::try_from(id).unwrap();
                 let link = self.ends[connection].as_mut().unwrap();
                 link.begin(CODE, b"", ExchangeKind::Request, false)
-                    .expect("a link in the directory takes it");
+                    .expect("a link in the directory accepts a message");
                 self.fate = Fate::Asked { connection };
             }
             Reach::Dial => {
@@ -109,7 +109,7 @@ impl Node {
             }
             Reach::Wait => {}
             Reach::NotBefore(_) | Reach::Classic => self.fate = Fate::Reported,
-            Reach::NoRoom => panic!("no room"),
+            Reach::NoRoom => panic!("the directory has room for a link"),
         }
     }
 
@@ -120,7 +120,7 @@ impl Node {
         let greeting = end.phase() == LinkPhase::Greeting;
         frames.into_iter().for_each(|frame| end.handle(frame, now));
         if greeting && end.phase() == LinkPhase::Closed {
-            // A goodbye came together with the hello: it is not taken in.
+            // A goodbye arrived together with the hello, so the link is not opened.
             end.events();
             return self.dialled(now);
         }
@@ -137,7 +137,7 @@ impl Node {
         }
     }
 
-    /// Its dial has come to something: who waits for that looks what there is.
+    /// Its dial has ended. A waiting message uses the link that is open now.
     fn dialled(&mut self, now: Instant) {
         self.dialling = false;
         if self.fate == Fate::Waits {
@@ -148,7 +148,7 @@ impl Node {
         }
     }
 
-    /// Everything that happened on its links.
+    /// Handles all events of its links.
     fn handle(&mut self) {
         for connection in 0..2 {
             let Some(link) = &mut self.ends[connection] else { continue };
@@ -239,7 +239,7 @@ impl World {
         }
     }
 
-    /// What may happen now, apart from a cut.
+    /// The possible next events, apart from a cut.
     fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         for (number, node) in self.nodes.iter().enumerate() {
@@ -262,7 +262,7 @@ impl World {
         steps
     }
 
-    /// Nothing happens any more.
+    /// Checks the end: no event is possible any more.
     fn check(&self, path: &[Step]) {
         let open = |node: &Node| (0..2).filter(|connection| node.has(*connection)).collect();
         let open: [Vec<usize>; 2] = self.nodes.each_ref().map(open);
@@ -270,7 +270,7 @@ impl World {
         assert_eq!(self.nodes.each_ref().map(|node| node.directory.links()), [open[0].len(); 2]);
         let ends = self.nodes.each_ref().map(|node| node.ends.each_ref().map(Option::is_some));
         if self.cut.is_none() {
-            // The dial of the smaller id, when there was one.
+            // The dial of the node with the smaller id, if there was one.
             assert_eq!(open[0], [usize::from(!ends[0][0])], "{path:?}");
         }
         assert!(open[0].len() <= 1, "{path:?}");
@@ -284,9 +284,9 @@ impl World {
     }
 }
 
-/// What happens at one node does not depend on what the other one does meanwhile: two orders that
-/// differ in nothing else end in the same. Nor does it matter when a connection was cut, apart from
-/// what was read of it.
+/// The events at one node do not depend on those at the other one. Two orders that differ only in
+/// how the events of the two nodes interleave have the same result. The moment of a cut matters
+/// only by the frames that were read before it.
 fn histories(path: &[Step]) -> ([Vec<Step>; 2], Option<Step>) {
     let (mut histories, mut cut) = ([vec![], vec![]], None);
     for step in path {
@@ -301,8 +301,8 @@ fn histories(path: &[Step]) -> ([Vec<Step>; 2], Option<Step>) {
     (histories, cut)
 }
 
-/// Explores every order; the number of orders that come to an end, up to those that differ in nothing
-/// that a node could notice.
+/// Explores every order. Returns the number of complete orders, without those that no node could
+/// distinguish, and how many of them had two links.
 fn explore(with_cut: bool) -> (usize, usize) {
     let now = tokio::time::Instant::now().into_std();
     let (mut seen, mut todo) = (BTreeSet::new(), vec![vec![]]);
@@ -328,13 +328,13 @@ fn explore(with_cut: bool) -> (usize, usize) {
 }
 
 #[test]
-fn in_every_order_one_of_two_links_stays_and_every_message_is_handed_over_once() {
+fn in_every_order_one_of_two_links_stays_and_every_message_is_delivered_once() {
     let (ends, crossings) = explore(false);
     assert!(crossings > 10 && ends > crossings, "{ends} {crossings}");
 }
 
 #[test]
-fn in_every_order_with_a_cut_no_message_is_handed_over_twice_or_lost_unreported() {
+fn in_every_order_with_a_cut_no_message_is_delivered_twice_or_lost_unreported() {
     let (ends, crossings) = explore(true);
     assert!(crossings > 100 && ends > crossings, "{ends} {crossings}");
 }

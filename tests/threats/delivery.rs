@@ -1,10 +1,8 @@
-//! What is promised about delivery, rule by rule (`src/delivery.md`), and two links at once.
+//! The delivery guarantees, rule by rule (`src/delivery.md`), and two links between the same nodes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
-    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -25,42 +23,21 @@ use futures::{
 };
 use tokio::time::Instant;
 
-use crate::common::SECOND;
-
-/// What handlers have taken, in order.
-type Taken = Arc<Mutex<Vec<String>>>;
-
-fn all(taken: &Taken) -> Vec<String> {
-    taken.lock().unwrap().clone()
-}
+use crate::common::{
+    SECOND,
+    handlers::{Recorder, Taken},
+    nodes::{cut_all_links, on_host, replies},
+    sources::{code_of, root},
+};
 
 fn host(name: &str) -> Host {
     name.parse().unwrap()
 }
 
-/// `NOTE` notes a text and repeats it, `SLOW` takes a second for that; both one after the other.
-struct Notes(Taken);
-
-impl Actor for Notes {
-    type Context = Context<Self>;
-}
-
-impl Handler<Incoming> for Notes {
-    type Result = Reply;
-
-    fn handle(&mut self, msg: Incoming, ctx: &mut Self::Context) -> Reply {
-        self.0.lock().unwrap().push(msg.frame.as_str().unwrap().to_owned());
-        if msg.frame.code().to_string() == "SLOW" {
-            ctx.wait(tokio::time::sleep(SECOND).into_actor(self));
-        }
-        Reply::one(msg.frame)
-    }
-}
-
+/// `NOTE` records a text and repeats it. `SLOW` takes a second for that. Both are sequential.
 fn builder(wires: &MemoryNetwork, name: &str, taken: &Taken) -> Builder {
-    let (notes, slow) = (Notes(Arc::clone(taken)).start(), Notes(Arc::clone(taken)).start());
-    let builder = Peer::builder().transport(wires.transport(host(name))).id(name);
-    let builder = builder.listen(format!("{name}:9000")).well_known();
+    let (notes, slow) = (Recorder::start(taken, Duration::ZERO), Recorder::start(taken, SECOND));
+    let builder = on_host(wires, name).well_known();
     builder.handle("NOTE", notes).unwrap().handle("SLOW", slow).unwrap()
 }
 
@@ -72,18 +49,8 @@ fn note(text: impl Into<String>, over: Over) -> Outgoing {
     Outgoing::from(Frame::text("NOTE", text)).over(over)
 }
 
-async fn ask(from: &Peer, to: &Peer, message: Outgoing) -> Result<Vec<Frame>, RequestError> {
-    from.request(to.info(), message).await?.collect().await
-}
-
-fn abort_all(wires: &MemoryNetwork) {
-    for link in wires.links() {
-        wires.break_link(link.number());
-    }
-}
-
-/// A classic request whose connection breaks behind so many bytes of a direction: what came of it,
-/// how often it was handled, and how often this node dialled.
+/// Sends a classic request whose connection breaks after this many bytes of a direction. Returns
+/// its result, how often it was handled, and how often this node dialled.
 async fn cut_at(
     direction: StreamDirection,
     bytes: u64,
@@ -91,9 +58,9 @@ async fn cut_at(
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let (ada, bob) = (node(&wires, "ada", &taken).await, node(&wires, "bob", &taken).await);
     wires.break_after(direction, bytes);
-    let asked = ask(&ada, &bob, note("hello", Over::Classic)).await;
+    let asked = replies(&ada, &bob, note("hello", Over::Classic)).await;
     tokio::time::sleep(100 * SECOND).await;
-    let handled = all(&taken).len();
+    let handled = taken.len();
     (asked, handled, wires.dials())
 }
 
@@ -115,7 +82,7 @@ async fn rule_02_a_request_is_never_repeated_and_handled_at_most_once_wherever_i
 }
 
 #[actix::test]
-async fn rule_03_every_request_ends_in_one_outcome_and_that_is_the_truth() {
+async fn rule_03_every_request_ends_in_one_outcome_and_the_outcome_is_true() {
     tokio::time::pause();
     let mut told = BTreeSet::new();
     for direction in DIRECTIONS {
@@ -141,27 +108,27 @@ async fn rule_04_requests_on_different_connections_may_overtake_each_other() {
     let (wires, taken) = (MemoryNetwork::new(3), Taken::default());
     wires.latency(Duration::from_millis(1)..Duration::from_millis(50));
     let (ada, bob) = (node(&wires, "ada", &taken).await, node(&wires, "bob", &taken).await);
-    let each = (0..20).map(|n| ask(&ada, &bob, note(n.to_string(), Over::Classic)));
+    let each = (0..20).map(|n| replies(&ada, &bob, note(n.to_string(), Over::Classic)));
     for asked in join_all(each).await {
         asked.unwrap();
     }
-    let taken: Vec<u32> = all(&taken).iter().map(|text| text.parse().unwrap()).collect();
+    let taken: Vec<u32> = taken.all().iter().map(|text| text.parse().unwrap()).collect();
     assert!(taken.len() == 20 && !taken.is_sorted(), "{taken:?}");
 }
 
-/// Sends `count` one-way messages over each of some links and cuts each in the middle. Returns what
-/// came, link by link.
+/// Sends `count` one-way messages over each of several links and cuts each link in the middle.
+/// Returns the received messages, link by link.
 async fn tell_over_links_that_are_cut(links: usize, count: usize) -> Vec<Vec<String>> {
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     wires.latency(Duration::from_millis(1)..Duration::from_millis(3));
     let (ada, bob) = (node(&wires, "ada", &taken).await, node(&wires, "bob", &taken).await);
     let mut came = Vec::new();
     for link in 0..links {
-        // Over some link, which is open then.
-        while ask(&ada, &bob, note("open", Over::Link)).await.is_err() {
+        // Over any link, which is open afterwards.
+        while replies(&ada, &bob, note("open", Over::Link)).await.is_err() {
             tokio::time::sleep(SECOND).await;
         }
-        taken.lock().unwrap().clear();
+        taken.clear();
         for n in 0..count {
             let text = format!("{n} {}", "x".repeat(100 * (link + 1)));
             let told = ada.notify(bob.info(), note(text, Over::Link)).await;
@@ -172,18 +139,18 @@ async fn tell_over_links_that_are_cut(links: usize, count: usize) -> Vec<Vec<Str
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             if n == count * 3 / 4 {
-                abort_all(&wires);
+                cut_all_links(&wires);
                 break;
             }
         }
         tokio::time::sleep(SECOND).await;
-        came.push(all(&taken));
+        came.push(taken.all());
     }
     came
 }
 
 #[actix::test]
-async fn rule_06_a_one_way_message_is_never_sent_again_and_never_comes_twice() {
+async fn rule_06_a_one_way_message_is_never_sent_again_and_never_arrives_twice() {
     tokio::time::pause();
     let mut lost = 0;
     for came in tell_over_links_that_are_cut(10, 200).await {
@@ -195,7 +162,7 @@ async fn rule_06_a_one_way_message_is_never_sent_again_and_never_comes_twice() {
 }
 
 #[actix::test]
-async fn rule_07_what_comes_over_a_link_is_the_beginning_of_what_was_sent_without_a_gap() {
+async fn rule_07_a_link_delivers_the_beginning_of_what_was_sent_without_a_gap() {
     tokio::time::pause();
     for came in tell_over_links_that_are_cut(10, 200).await {
         assert!(!came.is_empty());
@@ -206,14 +173,13 @@ async fn rule_07_what_comes_over_a_link_is_the_beginning_of_what_was_sent_withou
 }
 
 #[actix::test]
-async fn rule_08_nothing_is_dropped_when_the_other_side_is_slow_and_a_refusal_is_counted_and_told()
-{
+async fn rule_08_a_slow_receiver_causes_no_loss() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let config = Config::default().max_frame_len(1 << 10).link_window(2 << 10);
     let bob = builder(&wires, "bob", &taken).config(config).start().await.unwrap();
     let ada = node(&wires, "ada", &taken).await;
-    ask(&ada, &bob, note("open", Over::Link)).await.unwrap();
+    replies(&ada, &bob, note("open", Over::Link)).await.unwrap();
     let begun = Instant::now();
     for n in 0..50 {
         let text = format!("{n} {}", "x".repeat(500));
@@ -222,6 +188,16 @@ async fn rule_08_nothing_is_dropped_when_the_other_side_is_slow_and_a_refusal_is
     }
     // The sender waited for the handler.
     assert!(begun.elapsed() > 40 * SECOND);
+    tokio::time::sleep(20 * SECOND).await;
+    assert_eq!(taken.len(), 51);
+}
+
+#[actix::test]
+async fn rule_08_a_refusal_is_counted_and_reported() {
+    tokio::time::pause();
+    let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
+    let (ada, bob) = (node(&wires, "ada", &taken).await, node(&wires, "bob", &taken).await);
+    replies(&ada, &bob, note("open", Over::Link)).await.unwrap();
     let mut events = ada.events();
     let refused = |code: &'static str, text: String| {
         let message = Outgoing::from(Frame::text(code, text)).over(Over::Link);
@@ -230,16 +206,15 @@ async fn rule_08_nothing_is_dropped_when_the_other_side_is_slow_and_a_refusal_is
     for _ in 0..3 {
         refused("NOPE", String::new()).await.unwrap();
     }
-    tokio::time::sleep(20 * SECOND).await;
-    assert_eq!(all(&taken).len(), 51);
-    // Too long for its handler from now on.
+    tokio::time::sleep(SECOND).await;
+    // Longer than its handler accepts from now on.
     bob.set_max_len("SLOW", 10).unwrap();
     refused("SLOW", "x".repeat(11)).await.unwrap();
     tokio::time::sleep(SECOND).await;
-    assert_eq!(all(&taken).len(), 51);
+    assert_eq!(taken.all(), ["open"]);
     let counts = bob.status().await.counts;
     assert_eq!((counts.unknown_codes, counts.errors_too_long), (3, 1));
-    // Its sender is told, and counts them as well.
+    // The sender is told, and counts the refusals as well.
     assert_eq!(ada.status().await.counts.notify_refused, 4);
     let mut told = BTreeMap::new();
     while let Some(Some(event)) = events.next().now_or_never() {
@@ -254,29 +229,29 @@ async fn rule_08_nothing_is_dropped_when_the_other_side_is_slow_and_a_refusal_is
 }
 
 #[actix::test]
-async fn rule_09_a_one_way_message_is_sent_when_it_is_in_the_buffer_and_no_more_is_known() {
+async fn rule_09_a_one_way_message_counts_as_sent_when_it_is_in_the_buffer() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     wires.latency(SECOND / 4..SECOND / 4);
     let (ada, bob) = (node(&wires, "ada", &taken).await, node(&wires, "bob", &taken).await);
-    ask(&ada, &bob, note("open", Over::Link)).await.unwrap();
+    replies(&ada, &bob, note("open", Over::Link)).await.unwrap();
     let begun = Instant::now();
     ada.notify(bob.info(), note("on its way", Over::Link)).await.unwrap();
-    assert_eq!((begun.elapsed(), all(&taken).len()), (Duration::ZERO, 1));
-    abort_all(&wires);
+    assert_eq!((begun.elapsed(), taken.len()), (Duration::ZERO, 1));
+    cut_all_links(&wires);
     tokio::time::sleep(10 * SECOND).await;
-    assert_eq!(all(&taken), ["open"]);
+    assert_eq!(taken.all(), ["open"]);
 }
 
 #[actix::test]
-async fn rule_11_a_request_that_is_given_up_is_skipped_when_it_waits_and_goes_on_when_it_runs() {
+async fn rule_11_a_cancelled_request_is_skipped_if_it_waits_and_completes_if_it_runs() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let done = Taken::default();
-    let finished = Arc::clone(&done);
+    let finished = done.clone();
     let work = handler::from_fn(async move |msg: Incoming| {
         tokio::time::sleep(SECOND).await;
-        finished.lock().unwrap().push(msg.frame.as_str().unwrap().to_owned());
+        finished.add(msg.frame.as_str().unwrap());
         Reply::none()
     });
     let bob = builder(&wires, "bob", &taken).handle("WORK", work.start()).unwrap();
@@ -286,7 +261,7 @@ async fn rule_11_a_request_that_is_given_up_is_skipped_when_it_waits_and_goes_on
             Frame::new(actix_peer::frame::TypeCode::try_from(code).unwrap(), text.to_owned());
         ada.request(bob.info(), Outgoing::from(frame).over(Over::Link)).await.unwrap()
     };
-    // In the mailbox of an actor that is busy.
+    // In the mailbox of a busy actor.
     let first = send("SLOW", "first").await;
     let second = send("SLOW", "second").await;
     let third = send("SLOW", "third").await;
@@ -297,26 +272,26 @@ async fn rule_11_a_request_that_is_given_up_is_skipped_when_it_waits_and_goes_on
     assert_eq!(begun.elapsed(), Duration::ZERO);
     join(first.collect(), third.collect()).await.1.unwrap();
     tokio::time::sleep(10 * SECOND).await;
-    assert_eq!(all(&taken), ["first", "third"]);
-    assert_eq!(all(&done), ["runs"]);
+    assert_eq!(taken.all(), ["first", "third"]);
+    assert_eq!(done.all(), ["runs"]);
     assert_eq!(bob.status().await.links[0].open, 0);
 }
 
 #[actix::test]
-async fn rule_18_a_link_is_said_to_be_closed_after_all_that_came_and_before_what_comes_next() {
+async fn rule_18_the_close_of_a_link_is_reported_after_its_messages_and_before_later_ones() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     wires.latency(Duration::from_millis(1)..Duration::from_millis(2));
     let (ada, bob) = (node(&wires, "ada", &taken).await, node(&wires, "bob", &taken).await);
     let mut events = bob.events();
-    let (seen, at) = (Taken::default(), Arc::clone(&taken));
-    let told = Arc::clone(&seen);
+    let (seen, at) = (Taken::default(), taken.clone());
+    let told = seen.clone();
     actix_rt::spawn(async move {
         while let Some(event) = events.next().await {
-            let say = |text: &str| told.lock().unwrap().push(format!("{text} {}", all(&at).len()));
+            let say = |text: &str| told.add(format!("{text} {}", at.len()));
             match event {
                 PeerEvent::LinkClosed { .. } => {
-                    // What is in the mailbox is handed over; its actor gets it now.
+                    // Messages in the mailbox count as delivered. The actor receives them now.
                     tokio::task::yield_now().await;
                     say("closed");
                 }
@@ -325,36 +300,36 @@ async fn rule_18_a_link_is_said_to_be_closed_after_all_that_came_and_before_what
             }
         }
     });
-    ask(&ada, &bob, note("first", Over::Link)).await.unwrap();
+    replies(&ada, &bob, note("first", Over::Link)).await.unwrap();
     for n in 0..100 {
         ada.notify(bob.info(), note(n.to_string(), Over::Link)).await.unwrap();
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
     let slow = || Outgoing::from(Frame::text("SLOW", "s")).over(Over::Link);
-    ask(&ada, &bob, slow()).await.unwrap();
+    replies(&ada, &bob, slow()).await.unwrap();
     let waiting = ada.request(bob.info(), slow()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     let begun = Instant::now();
-    abort_all(&wires);
-    // Whoever waits for that peer hears of it at once.
+    cut_all_links(&wires);
+    // A caller that waits for this peer gets the error at once.
     waiting.collect().await.unwrap_err();
     assert!(begun.elapsed() < SECOND);
-    ask(&ada, &bob, note("again", Over::Link)).await.unwrap();
+    replies(&ada, &bob, note("again", Over::Link)).await.unwrap();
     tokio::time::sleep(SECOND).await;
-    assert_eq!(all(&seen), ["opened 0", "closed 102", "opened 102"]);
+    assert_eq!(seen.all(), ["opened 0", "closed 102", "opened 102"]);
 }
 
 #[actix::test]
-async fn rule_19_both_sides_of_a_partition_go_on_and_find_together_again() {
+async fn rule_19_both_sides_of_a_partition_keep_serving_and_reconnect() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let (ada, bob) = (node(&wires, "ada", &taken).await, node(&wires, "bob", &taken).await);
     let (cyd, dan) = (node(&wires, "cyd", &taken).await, node(&wires, "dan", &taken).await);
     let x = |text: &str| note(text, Over::Any);
-    ask(&ada, &cyd, x("before")).await.unwrap();
+    replies(&ada, &cyd, x("before")).await.unwrap();
     wires.partition(&[host("ada"), host("bob")], &[host("cyd"), host("dan")]);
-    ask(&ada, &bob, x("here")).await.unwrap();
-    ask(&cyd, &dan, x("there")).await.unwrap();
+    replies(&ada, &bob, x("here")).await.unwrap();
+    replies(&cyd, &dan, x("there")).await.unwrap();
     let across = ada.send_reliable(cyd.info(), Frame::text("NOTE", "across"), AckLevel::Handled);
     let heal = async {
         tokio::time::sleep(60 * SECOND).await;
@@ -364,10 +339,10 @@ async fn rule_19_both_sides_of_a_partition_go_on_and_find_together_again() {
     let (sent, healed) = join(across, heal).await;
     sent.unwrap();
     assert!(healed.elapsed() < 20 * SECOND);
-    assert_eq!(all(&taken), ["before", "here", "there", "across"]);
+    assert_eq!(taken.all(), ["before", "here", "there", "across"]);
 }
 
-/// So many rounds of it.
+/// Runs this many rounds.
 async fn open_at_once_again_and_again(rounds: u64) {
     let (mut failed, mut both) = (0, 0);
     for seed in 0..rounds {
@@ -375,13 +350,13 @@ async fn open_at_once_again_and_again(rounds: u64) {
         failed += failures;
         both += u64::from(dials >= 2);
     }
-    // What was open on the link that ended was finished on it.
+    // The exchanges on the link that ended were completed on it.
     assert_eq!(failed, 0);
     assert!(both > rounds / 3 * 2, "only {both} of {rounds} rounds had two links");
 }
 
-/// Both open a link to the other at once, and send over it, in each way that there is, while one of
-/// the two links ends.
+/// Both nodes open a link to the other at once, and send over it in every way while one of the two
+/// links ends.
 async fn open_at_once(seed: u64) -> (usize, usize) {
     let (wires, taken) = (MemoryNetwork::new(seed), Taken::default());
     let most = Duration::from_millis(1 + seed % 40);
@@ -418,33 +393,37 @@ async fn open_at_once(seed: u64) -> (usize, usize) {
         (1, 1, (Direction::Out, Direction::In)),
         "{seed}"
     );
-    let all = all(&taken);
+    let all = taken.all();
     let of = |what: &str| all.iter().filter(|text| text.starts_with(what)).count();
-    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "{seed}: twice");
+    assert_eq!(
+        all.iter().collect::<BTreeSet<_>>().len(),
+        all.len(),
+        "{seed}: a message was handled twice"
+    );
     assert_eq!(of("keep"), 8, "{seed}");
-    // A request that failed was reported; one that was not was handled.
+    // A failed request was reported, and a successful one was handled.
     let failed = here.1 + there.1;
     assert!(of("ask") + failed >= 8, "{seed}: {all:?}");
-    // A tell may be lost with its link only when that breaks, and none does here.
+    // A one-way message is lost only when its link breaks, and no link breaks here.
     assert_eq!(of("tell"), here.0 + there.0, "{seed}: {all:?}");
     (failed, usize::try_from(wires.dials()).unwrap())
 }
 
 #[actix::test]
-async fn links_that_are_opened_at_once_become_one_and_nothing_sent_on_the_other_is_lost() {
+async fn links_that_are_opened_at_once_become_one_and_nothing_on_the_other_is_lost() {
     tokio::time::pause();
     open_at_once_again_and_again(300).await;
 }
 
 #[actix::test]
-#[ignore = "long"]
+#[ignore = "takes many minutes"]
 async fn links_that_are_opened_at_once_become_one_in_a_thousand_rounds() {
     tokio::time::pause();
     open_at_once_again_and_again(1_000).await;
 }
 
 #[actix::test]
-async fn rule_24_nothing_is_acknowledged_by_a_node_that_stops_and_has_not_handled_it() {
+async fn rule_24_a_stopping_node_acknowledges_no_message_that_it_has_not_handled() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let config = Config::default().drain_timeout(SECOND / 2);
@@ -464,25 +443,10 @@ async fn rule_24_nothing_is_acknowledged_by_a_node_that_stops_and_has_not_handle
     assert!(!matches!(error, RequestError::Reset { reason: Reason::UNKNOWN_CODE, .. }));
 }
 
-/// Every source of the crate and of its tests.
-fn sources(dir: &Path, text: &mut String) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("target") {
-            sources(&path, text);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            text.push_str(&fs::read_to_string(path).unwrap());
-        }
-    }
-}
-
 #[test]
 fn every_rule_of_the_page_on_delivery_names_tests_that_exist() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join("src/delivery.md")).unwrap();
-    let mut code = String::new();
-    sources(&root.join("src"), &mut code);
-    sources(&root.join("tests"), &mut code);
+    let page = fs::read_to_string(root().join("src/delivery.md")).unwrap();
+    let code = code_of(&["src", "tests"]);
     let mut rules = page.split("\n### ").skip(1);
     for number in 1..=27 {
         let rule = rules.next().unwrap_or_else(|| panic!("rule {number} is missing"));

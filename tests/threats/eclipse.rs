@@ -1,22 +1,25 @@
-//! A simulation of an attacker who wants to be all that a node sees: tables, shares, address books and
-//! the peer exchange themselves, without a network, a thousand runs from seeds.
+//! A simulation of an attacker that tries to isolate a node. It uses the real peer tables, shares,
+//! address books and peer exchange without a network, in a thousand seeded runs.
 //!
-//! What is modelled: half of all addresses are the attacker's, in eight networks (/24), each address with
-//! an id and an answer to `NAME`; each honest node is in a network of its own, and of these a tenth is
-//! away in each life of the node, another tenth goes away in the middle of it. The node has the default
-//! limits, and a book of 128 entries. In each of its lives
+//! The model: the attacker has half of all addresses, in eight networks (/24). Each of its
+//! addresses has an id and answers `NAME`. Each honest node is in a network of its own. In each
+//! life of the node a tenth of the honest nodes is away, and another tenth leaves in the middle.
+//! The node has the default limits and a book of 128 entries. In each of its lives:
 //!
-//! 1. the attacker's nodes join before anybody else, until no more get in, and no honest one ever does;
-//! 2. the node goes to its contacts (in its first life: eight, two of them honest, each of the others
-//!    with even chances), and later only to whom its address book says: anchors, then others;
-//! 3. it exchanges peers: an honest one tells of as many hostile as honest ones, a hostile one only of its own;
-//! 4. when the newcomers are none any more the attacker fills all the places that are left, and those of
-//!    who goes away;
-//! 5. the book is brought up to date, and the node starts again with nothing but the book.
+//! 1. The attacker's nodes join first, until no more are admitted. No honest node ever joins.
+//! 2. The node connects to its contacts. In its first life it has eight: two are honest, each of
+//!    the others is honest or hostile with equal probability. Later it has only the addresses of
+//!    its book: anchors first, then others.
+//! 3. It exchanges peers. An honest node returns as many hostile as honest ones, a hostile node
+//!    returns only hostile ones.
+//! 4. When no new entries remain, the attacker fills all free entries and those of nodes that
+//!    leave.
+//! 5. The book is updated, and the node restarts with nothing but the book.
 //!
-//! What is not: first contacts that are all hostile, against which no table helps, or all but one, which
-//! may be away when the node starts again (some four of a thousand runs end so); an attacker on the way
-//! to the honest ones, or in more networks; the pace of dials, which is no part of who gets in.
+//! Outside of the model: first contacts that are all hostile, against which no table helps, or all
+//! but one, which may be away at the restart (about four of a thousand runs end so); an attacker on
+//! the network path to the honest nodes, or in more networks; the rate of dials, which does not
+//! affect admission.
 
 use std::{
     collections::BTreeSet,
@@ -36,19 +39,19 @@ use fastrand::Rng;
 const ADDRESSES: usize = 400;
 /// Networks of the attacker.
 const PREFIXES: usize = 8;
-/// Tries of each of these in a flood of joins: as many as get in at first.
+/// Attempts of each network in a flood of joins: as many as are admitted at first.
 const TRIES: usize = 12;
 const RUNS: u64 = 1_000;
 /// Starts of the node in one run.
 const LIVES: u64 = 3;
 const CONTACTS: usize = 8;
-/// Of these at least so many are honest.
+/// At least this many of the contacts are honest.
 const HONEST_CONTACTS: usize = 2;
-/// As the address book has it by default.
+/// The default of the address book.
 const REJOIN: usize = 16;
 const ANCHORS: usize = 2;
 const ASKED_FOR_A_PLACE: usize = 3;
-/// Questions of the peer exchange before the flood goes on.
+/// Questions of the peer exchange before the flood continues.
 const EXCHANGES: usize = 10;
 const MINUTE: u64 = 60;
 
@@ -64,7 +67,7 @@ fn is_honest(peer: &PeerInfo) -> bool {
     peer.id().as_str().starts_with('h')
 }
 
-/// All addresses there are.
+/// All addresses.
 struct World {
     honest: Vec<PeerInfo>,
     hostile: Vec<PeerInfo>,
@@ -100,7 +103,7 @@ impl<'a> Run<'a> {
         self.unix += minutes * MINUTE;
     }
 
-    /// Whoever answers is let in within the shares.
+    /// A peer that answers is admitted within the shares.
     fn go_to(&mut self, peer: PeerInfo, learned: Learned) -> bool {
         if self.away.contains(&peer) {
             self.book.note_failure(peer.id());
@@ -110,11 +113,11 @@ impl<'a> Run<'a> {
         Shares::default().admit(&mut self.table, candidate, self.now) == Added::Added
     }
 
-    /// The same each time: older entries are the better ones of a book.
+    /// The same nodes each time: the book prefers older entries.
     fn flood(&mut self) {
         for n in 0..PREFIXES * TRIES {
             let peer = self.world.hostile[n].clone();
-            // Nobody else gets in then, either.
+            // A full table admits no other node either.
             if self.table.is_full() {
                 break;
             }
@@ -148,7 +151,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What a peer says when it is asked for others.
+    /// The answer of a peer to the question for other peers.
     fn answer(&mut self, by: &PeerInfo) -> PeersSeen {
         let tell = |n| {
             let from =
@@ -158,7 +161,7 @@ impl<'a> Run<'a> {
         (0..16).map(tell).collect()
     }
 
-    /// One run of the stabilizer, with whatever it asks for.
+    /// One run of the stabilizer with all of its questions.
     fn exchange(&mut self) {
         let me: PeerInfo = "me 9.9.9.9 9000".parse().unwrap();
         let mut events = vec![StabilizerEvent::Tick];
@@ -179,7 +182,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Honest peers that the node went to itself.
+    /// The number of honest peers that the node connected to itself.
     fn outgoing(&self) -> usize {
         let is_one = |entry: &&actix_peer::overlay::PeerEntry| {
             *entry.learned() != Learned::Joined && is_honest(entry.info())
@@ -194,7 +197,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// One life of the node; how many honest outgoing peers it has at the end.
+    /// Runs one life of the node. Returns the number of honest outgoing peers at its end.
     fn live(&mut self, first: bool) -> usize {
         self.table = PeerList::new("me".parse().unwrap(), 128);
         let world = self.world;
@@ -224,7 +227,7 @@ impl<'a> Run<'a> {
 }
 
 #[test]
-fn half_of_all_addresses_in_eight_networks_hide_the_honest_ones_from_no_node() {
+fn an_attacker_with_half_of_all_addresses_in_eight_networks_isolates_no_node() {
     let world = World {
         honest: (0..ADDRESSES).map(honest).collect(),
         hostile: (0..ADDRESSES).map(hostile).collect(),

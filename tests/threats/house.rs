@@ -1,11 +1,10 @@
-//! Faults in our own house: handlers, stabilizers, listeners, arbiters, the clock, the way to stop.
+//! Faults inside the process: handlers, stabilizers, listeners, arbiters, the clock and stops.
 //!
-//! A handler cannot answer twice: it returns one [`Reply`]. What a single handler, listener or
-//! stabilizer does to its node is in `tests/node`.
+//! A handler cannot answer twice: it returns one [`Reply`]. `tests/node` holds what a single
+//! handler, listener or stabilizer does to its node.
 
 use std::{
     io,
-    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -33,9 +32,16 @@ use tokio::{
     time::{advance, sleep, timeout},
 };
 
-use crate::common::{NAME, SECOND, connect, counts, name, settle};
+use crate::{
+    common::{
+        SECOND, handlers,
+        nodes::{counts, known, on_host, replies},
+        sources::{code_of, root},
+    },
+    nodes::{NAME, connect, name, settle},
+};
 
-/// A network whose clock moves when all wait.
+/// A network whose clock advances when all tasks wait.
 fn network() -> MemoryNetwork {
     tokio::time::pause();
     MemoryNetwork::new(1)
@@ -43,10 +49,7 @@ fn network() -> MemoryNetwork {
 
 /// A node on the host `host`, with a handler that echoes.
 fn on(wires: &MemoryNetwork, host: &str) -> Builder {
-    let transport = wires.transport(host.parse::<Host>().unwrap());
-    let builder = Peer::builder().transport(transport).listen(format!("{host}:9000")).id(host);
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
-    builder.well_known().handle("ECHO", echo.start()).unwrap()
+    on_host(wires, host).well_known().handle("ECHO", handlers::echo()).unwrap()
 }
 
 async fn ask(
@@ -55,13 +58,7 @@ async fn ask(
     over: Over,
     code: &'static str,
 ) -> Result<Vec<Frame>, RequestError> {
-    let message = Outgoing::from(Frame::text(code, "x")).over(over);
-    from.request(to.info(), message).await?.collect().await
-}
-
-async fn known(peer: &Peer) -> Vec<String> {
-    let list = peer.peers().list().await.unwrap();
-    list.iter().map(|entry| entry.info().id().to_string()).collect()
+    replies(from, to, Outgoing::from(Frame::text(code, "x")).over(over)).await
 }
 
 fn serves(node: &Peer, code: &'static str, handler: impl Into<actix::Recipient<Incoming>>) {
@@ -69,7 +66,7 @@ fn serves(node: &Peer, code: &'static str, handler: impl Into<actix::Recipient<I
 }
 
 #[actix::test]
-async fn panics_in_any_number_take_no_place_for_ever_and_reach_their_askers_alone() {
+async fn any_number_of_panics_holds_no_permit_forever_and_fails_only_the_callers() {
     let wires = network();
     let config = Config::default().max_requests_per_code(2).max_requests(4);
     let ada = on(&wires, "ada").config(config).start().await.unwrap();
@@ -123,7 +120,7 @@ impl Stabilizer for Brittle {
 }
 
 #[actix::test]
-async fn a_stabilizer_that_cannot_even_be_made_again_is_given_up_and_the_node_goes_on() {
+async fn a_stabilizer_that_cannot_be_recreated_is_abandoned_and_the_node_keeps_serving() {
     let wires = network();
     let brittle = Brittle(Arc::new(AtomicUsize::new(0)));
     let ada = on(&wires, "ada").stabilizer(brittle).start().await.unwrap();
@@ -135,8 +132,8 @@ async fn a_stabilizer_that_cannot_even_be_made_again_is_given_up_and_the_node_go
     assert!(ada.stop().await.is_clean());
 }
 
-/// A transport that listens once; then its listener dies, and it panics when it should listen
-/// again, twice.
+/// A transport that listens once. Then its listener fails, and it panics twice when it should
+/// listen again.
 #[derive(Debug)]
 struct Treacherous<T>(T, Arc<AtomicUsize>);
 
@@ -146,7 +143,7 @@ impl<T: Transport> Transport for Treacherous<T> {
     fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         Box::pin(async {
             let time = self.1.fetch_add(1, Ordering::Relaxed);
-            assert!(![1, 2].contains(&time), "not again");
+            assert!(![1, 2].contains(&time), "the transport cannot listen again");
             Ok(Box::new(Dying(self.0.listen(at).await?, time == 0)) as Box<dyn Listener>)
         })
     }
@@ -161,7 +158,7 @@ impl<T: Transport> Transport for Treacherous<T> {
 impl Listener for Dying {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Io>> {
         let polled = self.0.poll_accept(cx);
-        assert!(polled.is_pending() || !self.1, "a dying listener");
+        assert!(polled.is_pending() || !self.1, "requested by the test");
         polled
     }
     fn local_address(&self) -> Address {
@@ -170,7 +167,7 @@ impl Listener for Dying {
 }
 
 #[actix::test]
-async fn a_listener_that_dies_and_cannot_be_replaced_at_once_is_back_when_it_can() {
+async fn a_failed_listener_that_cannot_be_replaced_at_once_is_replaced_later() {
     let wires = network();
     let inner = wires.transport("node".parse::<Host>().unwrap());
     let transport = Treacherous(inner, Arc::new(AtomicUsize::new(0)));
@@ -183,7 +180,7 @@ async fn a_listener_that_dies_and_cannot_be_replaced_at_once_is_back_when_it_can
 }
 
 #[actix::test]
-async fn a_listener_of_a_name_that_dies_is_back_at_all_addresses_of_the_name() {
+async fn a_failed_listener_on_a_host_name_is_replaced_at_all_addresses_of_the_name() {
     let transport = Treacherous(Tcp::default(), Arc::new(AtomicUsize::new(0)));
     let node = Peer::builder().transport(transport).listen("localhost:0").start().await.unwrap();
     let (mut events, port) = (node.events(), node.info().port());
@@ -192,14 +189,14 @@ async fn a_listener_of_a_name_that_dies_is_back_at_all_addresses_of_the_name() {
     let is_back = async { while events.next().await != Some(back.clone()) {} };
     timeout(30 * SECOND, is_back).await.unwrap();
     for at in lookup_host(("localhost", port)).await.unwrap() {
-        // Where this machine has no IPv6, only the other one is there.
+        // A machine without IPv6 has only the other address.
         if TcpListener::bind((at.ip(), 0)).await.is_ok() {
             TcpStream::connect(at).await.unwrap();
         }
     }
 }
 
-/// What a connection hears that may end at once.
+/// The answer on a connection that may end at once.
 async fn name_or_nothing(wires: &MemoryNetwork) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut io = connect(wires, "honest").await;
@@ -210,7 +207,7 @@ async fn name_or_nothing(wires: &MemoryNetwork) -> String {
 }
 
 #[actix::test]
-async fn a_handler_that_blocks_its_own_arbiter_holds_up_nobody_else() {
+async fn a_handler_that_blocks_its_own_arbiter_delays_no_other_handler() {
     #[expect(clippy::disallowed_methods, reason = "the application's choice")]
     let arbiter = Arbiter::new();
     let (release, blocked) = mpsc::channel::<()>();
@@ -223,9 +220,9 @@ async fn a_handler_that_blocks_its_own_arbiter_holds_up_nobody_else() {
             if let Some(began) = blocked.0.take() {
                 began.send(()).unwrap();
             }
-            // As a handler would that calls something that waits.
+            // Like a handler that makes a blocking call.
             blocked.1.recv().ok();
-            Reply::one(Frame::text("REPL", "at last"))
+            Reply::one(Frame::text("REPL", "released"))
         });
         tell.send(block.start()).ok();
     });
@@ -240,23 +237,23 @@ async fn a_handler_that_blocks_its_own_arbiter_holds_up_nobody_else() {
         release.send(()).unwrap();
     };
     let (waited, ()) = tokio::join!(waiting, others);
-    assert_eq!(waited.unwrap(), [Frame::text("REPL", "at last")]);
+    assert_eq!(waited.unwrap(), [Frame::text("REPL", "released")]);
     assert_eq!(node.status().await.counts.standstills, 0);
     arbiter.stop();
 }
 
 #[actix::test]
-async fn a_thread_that_stood_still_for_five_seconds_is_reported_and_goes_on() {
+async fn a_thread_that_stalled_for_five_seconds_is_reported_and_continues() {
     let wires = network();
     let node = on(&wires, "node").start().await.unwrap();
     let mut events = node.events();
     sleep(100 * SECOND).await;
     assert_eq!(counts(&node).await.standstills, 0);
-    // Whoever is not polled while time goes by sees the clock jump.
+    // A task that is not polled while time passes sees the clock jump.
     advance(5 * SECOND).await;
     settle().await;
     let Some(Some(PeerEvent::StoodStill { time })) = events.next().now_or_never() else {
-        panic!("not told")
+        panic!("the node does not report the stall")
     };
     assert!((4..=5).contains(&time.as_secs()), "{time:?}");
     assert_eq!(counts(&node).await.standstills, 1);
@@ -267,7 +264,7 @@ async fn a_thread_that_stood_still_for_five_seconds_is_reported_and_goes_on() {
 }
 
 #[actix::test]
-async fn a_handler_whose_arbiter_ends_is_an_error_for_its_askers_and_nobody_else() {
+async fn a_handler_whose_arbiter_ends_fails_only_its_callers() {
     #[expect(clippy::disallowed_methods, reason = "the application's choice")]
     let arbiter = Arbiter::new();
     let (tell, told) = tokio::sync::oneshot::channel();
@@ -290,7 +287,7 @@ async fn a_handler_whose_arbiter_ends_is_an_error_for_its_askers_and_nobody_else
 }
 
 #[actix::test]
-async fn a_node_whose_arbiter_ends_says_so_at_once_and_lets_go_of_its_port() {
+async fn a_node_whose_arbiter_ends_reports_it_at_once_and_frees_its_port() {
     let (tell, told) = tokio::sync::oneshot::channel();
     let thread = std::thread::spawn(move || {
         let system = System::new();
@@ -313,13 +310,12 @@ async fn a_node_whose_arbiter_ends_says_so_at_once_and_lets_go_of_its_port() {
     assert!(timeout(SECOND, node.status()).await.unwrap().stopping);
     assert!(ask(&asker, &node, Over::Classic, "NAME").await.is_err());
     assert!(TcpListener::bind(address).await.is_ok());
-    timeout(SECOND, node.stop()).await.expect("nothing to wait for");
+    timeout(SECOND, node.stop()).await.expect("the stop does not wait");
 }
 
 #[test]
 fn no_mailbox_is_filled_past_its_bound() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let lints = std::fs::read_to_string(root.join(".clippy.toml")).unwrap();
+    let lints = std::fs::read_to_string(root().join(".clippy.toml")).unwrap();
     for method in [
         "actix::Addr::do_send",
         "actix::Recipient::do_send",
@@ -327,10 +323,12 @@ fn no_mailbox_is_filled_past_its_bound() {
         "actix::io::FramedWrite::new",
         "tokio::sync::mpsc::unbounded_channel",
     ] {
-        assert!(lints.contains(&format!("path = \"{method}\"")), "{method} is allowed");
+        assert!(
+            lints.contains(&format!("path = \"{method}\"")),
+            "{method} is not disallowed in .clippy.toml"
+        );
     }
-    let mut text = String::new();
-    crate::sources(&root.join("src"), &mut text);
+    let text = code_of(&["src"]);
     for (at, _) in text.match_indices(".do_send(") {
         let before: Vec<_> = text[..at].lines().rev().take(9).collect();
         let paid = before.iter().any(|line| line.contains("reason = \"bounded by credit\""));
@@ -339,14 +337,14 @@ fn no_mailbox_is_filled_past_its_bound() {
 }
 
 #[actix::test]
-async fn a_link_outlives_a_gap_in_time_of_both_its_nodes_and_a_dead_one_is_still_found() {
+async fn a_link_survives_a_clock_jump_of_both_nodes_and_a_dead_link_is_still_detected() {
     let wires = network();
     let (ada, bob) =
         (on(&wires, "ada").start().await.unwrap(), on(&wires, "bob").start().await.unwrap());
     ask(&ada, &bob, Over::Link, "ECHO").await.unwrap();
     sleep(7 * SECOND).await;
     for _ in 0..3 {
-        // The machine slept; the link may be idle for a minute.
+        // The machine was suspended. The link may be idle for a minute.
         advance(40 * SECOND).await;
         settle().await;
         assert_eq!(wires.connections(), 1);
@@ -360,7 +358,7 @@ async fn a_link_outlives_a_gap_in_time_of_both_its_nodes_and_a_dead_one_is_still
 }
 
 #[actix::test]
-async fn a_gap_in_time_makes_nobody_look_dead_to_the_ping_sweep() {
+async fn a_clock_jump_makes_no_peer_look_dead_to_the_ping_sweep() {
     let wires = network();
     let sweep = PingSweep::new().misses(1);
     let ada = on(&wires, "ada").stabilizer(sweep).start().await.unwrap();
@@ -370,18 +368,18 @@ async fn a_gap_in_time_makes_nobody_look_dead_to_the_ping_sweep() {
     let cyd = "cyd".parse().unwrap();
     let _crashed = wires.crash(&cyd);
     sleep(6 * SECOND).await;
-    // The question is on its way.
+    // The ping is in flight.
     ada.peers().add("cyd cyd 9000".parse().unwrap()).await.unwrap();
     advance(60 * SECOND).await;
     settle().await;
     assert_eq!(known(&ada).await, ["bob", "cyd"]);
     wires.latency(Duration::ZERO..Duration::from_millis(1));
     sleep(12 * SECOND).await;
-    assert_eq!(known(&ada).await, ["bob"], "who is dead is found by the next sweep");
+    assert_eq!(known(&ada).await, ["bob"], "the next sweep detects the dead peer");
 }
 
 #[actix::test]
-async fn stops_and_aborts_at_once_from_many_handles_end_once_with_one_report() {
+async fn concurrent_stops_and_aborts_from_many_handles_end_once_with_one_report() {
     let wires = network();
     let node = on(&wires, "node").start().await.unwrap();
     let slow = handler::from_fn(async |msg: Incoming| {
@@ -408,7 +406,7 @@ async fn stops_and_aborts_at_once_from_many_handles_end_once_with_one_report() {
 }
 
 #[actix::test]
-async fn an_abort_cuts_short_a_stop_that_waits() {
+async fn an_abort_ends_a_stop_that_waits() {
     let wires = network();
     let node = on(&wires, "node").start().await.unwrap();
     let never = handler::from_fn(async |_: Incoming| std::future::pending().await);
@@ -428,13 +426,13 @@ async fn an_abort_cuts_short_a_stop_that_waits() {
 }
 
 #[actix::test]
-async fn a_node_may_be_stopped_or_dropped_before_it_had_a_turn() {
+async fn a_node_can_be_stopped_or_dropped_before_it_has_run() {
     let wires = network();
     for _ in 0..3 {
         let node = on(&wires, "node").start().await.unwrap();
         assert!(node.stop().await.is_clean());
-        // Dropped while it starts (unless the worker was quick), and without a `stop`: nothing is
-        // left, the address is free.
+        // Dropped during its start (unless the worker was quick), and without a `stop`: nothing is
+        // left, and the address is free.
         drop(on(&wires, "node").workers(1).start().now_or_never());
         settle().await;
         drop(on(&wires, "node").start().await.unwrap());
@@ -444,7 +442,7 @@ async fn a_node_may_be_stopped_or_dropped_before_it_had_a_turn() {
 }
 
 #[actix::test]
-async fn a_node_that_is_dropped_at_work_ends_as_in_a_crash_and_its_askers_hear_it() {
+async fn a_node_that_is_dropped_at_work_ends_as_in_a_crash_and_its_callers_get_errors() {
     let wires = network();
     let node = on(&wires, "node").start().await.unwrap();
     let never = handler::from_fn(async |_: Incoming| std::future::pending().await);
@@ -457,7 +455,7 @@ async fn a_node_that_is_dropped_at_work_ends_as_in_a_crash_and_its_askers_hear_i
     let asked = asker.request(node.info(), Frame::empty("NEVR")).await.unwrap();
     settle().await;
     drop(node);
-    let replies = timeout(2 * SECOND, asked.collect()).await.expect("at once");
+    let replies = timeout(2 * SECOND, asked.collect()).await.expect("the request fails at once");
     assert!(replies.is_err() || replies.is_ok_and(|replies| replies.is_empty()));
     settle().await;
     assert_eq!(wires.connections(), 0);
@@ -465,7 +463,7 @@ async fn a_node_that_is_dropped_at_work_ends_as_in_a_crash_and_its_askers_hear_i
 
 #[cfg(target_os = "linux")]
 #[actix::test]
-async fn hundreds_of_connections_need_no_threads_of_their_own() {
+async fn hundreds_of_connections_start_no_threads() {
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
     let wires = network();
     let node = on(&wires, "node").start().await.unwrap();
@@ -476,6 +474,6 @@ async fn hundreds_of_connections_need_no_threads_of_their_own() {
     }
     settle().await;
     assert_eq!(node.status().await.connections, 500);
-    // Other tests of this process have some.
+    // Other tests of this process have threads.
     assert!(threads() < before + 20);
 }

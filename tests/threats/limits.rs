@@ -1,4 +1,4 @@
-//! Rates, bytes in memory, bans, and what a flood may write to the log.
+//! Rates, bytes in memory, bans, and the length limits of messages.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -12,40 +12,40 @@ use actix_peer::{
     overlay::Host,
     transport::{Io, Transport, memory::MemoryNetwork},
 };
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{Instant, timeout},
 };
 
 use crate::{
-    common::{BUSY, NAME, SECOND, connect, counts, heard, name, node, settle},
-    drink::drink,
+    common::{
+        SECOND, handlers,
+        nodes::{counts, event_within, on_host, replies},
+    },
+    nodes::{BUSY, NAME, connect, heard, name, node, settle},
 };
 
 const TOO_LONG: &str = "ERRO\0\0\0\x10Message too long";
 const HELLO: &str = r#"{"version":1,"id":"eve","host":"eve","port":9,"window":1000000,"max_message":1000,"max_open":9,"incarnation":1,"features":[]}"#;
 const STEP: usize = 64 << 10;
 
-/// A node with handlers: `ECHO`, `LEN_` that says how long its data is, and `SINK` that is a stream.
+/// A node with handlers: `ECHO`, `LEN_` that answers with the length of its data, and `SINK` that
+/// is a stream.
 fn builder(wires: &MemoryNetwork, host: &str) -> Builder {
     if host == "node" {
         tokio::time::pause();
     }
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
     let len = handler::from_fn(async |msg: Incoming| {
         Reply::one(Frame::text("REPL", msg.frame.data().len().to_string()))
     });
-    Peer::builder()
-        .transport(wires.transport(host.parse::<Host>().unwrap()))
-        .listen(format!("{host}:9000"))
-        .id(host)
+    on_host(wires, host)
         .well_known()
-        .handle("ECHO", echo.start())
+        .handle("ECHO", handlers::echo())
         .unwrap()
         .handle("LEN_", len.start())
         .unwrap()
-        .handle_stream("SINK", handler::from_fn(drink).start())
+        .handle_stream("SINK", handler::from_fn(handlers::measure).start())
         .unwrap()
 }
 
@@ -55,29 +55,22 @@ async fn say(wires: &MemoryNetwork, host: &str, bytes: &[u8]) -> Io {
     io
 }
 
-/// A header that announces so much data.
+/// A header that announces this much data.
 fn header(code: &str, len: usize) -> Vec<u8> {
     [code.as_bytes(), &u32::try_from(len).unwrap().to_be_bytes()].concat()
 }
 
 async fn ask(from: &Peer, to: &Peer, message: impl Into<Outgoing>) -> Result<String, RequestError> {
-    let replies = from.request(to.info(), message).await?.collect().await?;
+    let replies = replies(from, to, message).await?;
     Ok(replies.first().unwrap().as_str().unwrap().to_owned())
 }
 
 async fn event<T>(events: &mut Events, which: impl Fn(PeerEvent) -> Option<T>) -> T {
-    let found = async {
-        loop {
-            if let Some(found) = which(events.next().await.expect("an event")) {
-                return found;
-            }
-        }
-    };
-    timeout(10_000 * SECOND, found).await.expect("the event")
+    event_within(10_000 * SECOND, events, which).await
 }
 
 #[actix::test]
-async fn who_finds_no_place_makes_no_half_open_connection_go() {
+async fn a_connection_that_is_refused_as_busy_displaces_no_half_open_connection() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_connections(4).max_half_open(4);
     let node = node(&wires, config).await;
@@ -100,7 +93,7 @@ async fn who_finds_no_place_makes_no_half_open_connection_go() {
 // ---- lengths ----
 
 #[actix::test]
-async fn a_code_has_a_length_of_its_own_and_more_is_refused_on_the_header() {
+async fn a_message_over_the_length_limit_of_its_code_is_refused_on_the_header() {
     let wires = MemoryNetwork::new(1);
     let builder = builder(&wires, "node").max_len("ECHO", 8).unwrap();
     let builder = builder.max_len("LEN_", 2 << 20).unwrap().max_len("SINK", 100_000).unwrap();
@@ -109,7 +102,7 @@ async fn a_code_has_a_length_of_its_own_and_more_is_refused_on_the_header() {
         [("ECHO", 9), ("LEN_", (2 << 20) + 1), ("SINK", 100_001), ("PING", 1), ("NAME", 1_025)]
     {
         let begun = Instant::now();
-        // Not one byte of the data follows.
+        // No byte of the data follows.
         assert_eq!(
             heard(&mut say(&wires, "flood", &header(code, len)).await).await,
             TOO_LONG,
@@ -124,7 +117,7 @@ async fn a_code_has_a_length_of_its_own_and_more_is_refused_on_the_header() {
             heard(&mut say(&wires, "honest", &request).await).await.ends_with(&len.to_string())
         );
     }
-    // It holds for whoever handles the code, and can be changed.
+    // The limit holds for any handler of the code, and can be changed.
     node.set_max_len("ECHO", 9).unwrap();
     assert!(
         heard(&mut say(&wires, "honest", b"ECHO\0\0\0\x09123456789").await)
@@ -137,7 +130,7 @@ async fn a_code_has_a_length_of_its_own_and_more_is_refused_on_the_header() {
 }
 
 #[actix::test]
-async fn a_length_of_a_code_holds_on_links_and_the_link_lives_on() {
+async fn the_length_limit_of_a_code_holds_on_links_and_the_link_stays_open() {
     let wires = MemoryNetwork::new(1);
     let bob = builder(&wires, "node").max_len("ECHO", 8).unwrap().max_len("SINK", 200_000).unwrap();
     let bob = bob.max_len("LEN_", 5 << 20).unwrap().start().await.unwrap();
@@ -147,20 +140,20 @@ async fn a_length_of_a_code_holds_on_links_and_the_link_lives_on() {
     };
     for (code, len) in [("ECHO", 9), ("ECHO", 500_000), ("SINK", 200_001), ("LEN_", (5 << 20) + 1)]
     {
-        // Nodes of this crate know the lengths of others, and do not send it.
+        // Nodes of this crate know the limits of their peers, and do not send the message.
         match ask(&ada, &bob, send(code, len)).await {
             Err(RequestError::NotSendable(FrameError::TooLong { .. })) => {}
             other => panic!("{code} {len}: {other:?}"),
         }
         assert_eq!(ask(&ada, &bob, send("ECHO", 8)).await.unwrap(), "aaaaaaaa");
     }
-    // More than a window, and more than a message may have by default.
+    // More than a window, and more than the default limit of a message.
     assert_eq!(ask(&ada, &bob, send("LEN_", 5 << 20)).await.unwrap(), (5 << 20).to_string());
     assert_eq!(ask(&ada, &bob, send("SINK", 200_000)).await.unwrap(), "200000");
     assert_eq!(ada.status().await.counts.connections_dialled, 1);
     let status = bob.status().await;
     assert_eq!((status.partial_bytes, status.links[0].held), (0, 0));
-    // Of others the limits hold as well, and the reason says whether a handler was called.
+    // The limits hold for other senders as well, and the reason says whether a handler was called.
     let frame = |code, exchange: u8, flags, len| {
         let payload = [&[0, 0, 0, exchange, flags][..], &vec![b'a'; len]].concat();
         [header(code, payload.len()), payload].concat()
@@ -178,7 +171,7 @@ async fn a_length_of_a_code_holds_on_links_and_the_link_lives_on() {
 }
 
 #[actix::test]
-async fn a_megabyte_of_any_control_body_is_refused_by_its_length() {
+async fn a_megabyte_of_data_in_a_framework_request_is_refused_by_its_length() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let hello = header("@LNK", 1 << 20);
@@ -194,7 +187,7 @@ async fn a_megabyte_of_any_control_body_is_refused_by_its_length() {
 }
 
 #[actix::test]
-async fn an_answer_to_the_framework_is_short_or_broken() {
+async fn a_too_long_answer_to_a_framework_request_is_an_error() {
     let wires = MemoryNetwork::new(1);
     let ada = builder(&wires, "ada").start().await.unwrap();
     for (host, more, joined) in [("short", 60_000, true), ("long", 70_000, false)] {
@@ -214,14 +207,14 @@ async fn an_answer_to_the_framework_is_short_or_broken() {
             .unwrap();
         let other = other.start().await.unwrap();
         assert_eq!(ada.join(&format!("{host}:9000")).await.is_ok(), joined, "{host}");
-        // What the application asks for has the application's limits.
+        // Replies to the application have the limits of the application.
         let replies = ada.request(other.info(), Frame::empty("NAME")).await.unwrap();
         assert_eq!(replies.collect().await.unwrap().len(), 2);
     }
 }
 
 #[actix::test]
-async fn the_edges_of_every_length_are_refused_or_served_and_never_a_panic() {
+async fn boundary_values_of_every_length_are_refused_or_served_without_a_panic() {
     let wires = MemoryNetwork::new(1);
     let node = builder(&wires, "node").start().await.unwrap();
     for len in [0_u32, 1, 1_024, 1_025, 1 << 20, (1 << 20) + 1, i32::MAX as u32, 1 << 31, u32::MAX]
@@ -242,11 +235,11 @@ async fn the_edges_of_every_length_are_refused_or_served_and_never_a_panic() {
 
 // ---- the budget ----
 
-/// All but the last byte of a frame with `len` bytes of data.
+/// Sends all but the last byte of a frame with `len` bytes of data.
 async fn all_but_one(wires: &MemoryNetwork, host: &str, len: usize) -> Io {
     let mut io = connect(wires, host).await;
     let bytes = [header("LEN_", len), vec![7; len - 1]].concat();
-    // What is not read waits.
+    // Bytes that the node does not read stay here.
     let mut left = &bytes[..];
     timeout(SECOND / 1_000, async {
         while let Ok(written) = io.writer.write(left).await
@@ -261,7 +254,7 @@ async fn all_but_one(wires: &MemoryNetwork, host: &str, len: usize) -> Io {
 }
 
 #[actix::test]
-async fn bytes_of_frames_that_do_not_come_in_full_are_bounded_for_the_whole_node() {
+async fn the_bytes_of_incomplete_frames_are_bounded_for_the_whole_node() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_partial_bytes(32 * STEP).max_connections_per_source(100);
     let node = builder(&wires, "node").config(config).start().await.unwrap();
@@ -272,17 +265,17 @@ async fn bytes_of_frames_that_do_not_come_in_full_are_bounded_for_the_whole_node
     }
     settle().await;
     let status = node.status().await;
-    assert_eq!(status.partial_bytes, 32 * STEP, "all of it, and no more");
+    assert_eq!(status.partial_bytes, 32 * STEP, "the whole budget is used");
     let read = status.counts.bytes_in;
     assert!(read <= 32 * STEP as u64 + 50 * (8 << 10), "{read} bytes were read");
-    // What is small is served, as if nothing were.
+    // Small requests are served as usual.
     for _ in 0..10 {
         assert_eq!(name(connect(&wires, "honest").await).await, NAME);
         let request = [header("LEN_", 4 << 10), vec![7; 4 << 10]].concat();
         assert_eq!(heard(&mut say(&wires, "honest", &request).await).await, "REPL\0\0\0\x044096");
     }
     assert!(begun.elapsed() < SECOND);
-    // At the deadline of the frames it is over, for who was read from and who was not.
+    // All of them end at the deadline of the frames, whether the node read from them or not.
     tokio::time::sleep(31 * SECOND).await;
     let status = node.status().await;
     assert_eq!((status.partial_bytes, status.connections, status.counts.errors_late), (0, 0, 50));
@@ -292,7 +285,7 @@ async fn bytes_of_frames_that_do_not_come_in_full_are_bounded_for_the_whole_node
 }
 
 #[actix::test]
-async fn who_waits_for_memory_goes_on_when_it_comes_free() {
+async fn a_connection_that_waits_for_memory_continues_when_memory_is_freed() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_partial_bytes(16 * STEP);
     let node = builder(&wires, "node").config(config).start().await.unwrap();
@@ -314,7 +307,7 @@ async fn who_waits_for_memory_goes_on_when_it_comes_free() {
 }
 
 #[actix::test]
-async fn on_a_link_a_message_in_parts_is_refused_when_there_is_no_memory_for_it() {
+async fn a_message_in_parts_over_a_link_is_refused_when_no_memory_is_left() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_partial_bytes(16 * STEP);
     let bob = builder(&wires, "node").config(config).start().await.unwrap();
@@ -328,7 +321,7 @@ async fn on_a_link_a_message_in_parts_is_refused_when_there_is_no_memory_for_it(
         matches!(refused, Err(RequestError::Reset { reason: Reason::BUSY, .. })),
         "{refused:?}"
     );
-    // The same link goes on, and small ones flow.
+    // The same link continues, and small messages pass.
     assert_eq!(ask(&ada, &bob, send(2_000)).await.unwrap(), "2000");
     drop(flood);
     settle().await;
@@ -356,7 +349,7 @@ async fn answers_in_part(wires: &MemoryNetwork, host: &str, len: usize) {
 }
 
 #[actix::test]
-async fn replies_that_do_not_come_in_full_are_bounded_for_all_own_requests() {
+async fn the_bytes_of_incomplete_replies_are_bounded_for_all_own_requests() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_partial_replies(32 * STEP).links(false);
     let ada = builder(&wires, "node").config(config).start().await.unwrap();
@@ -381,12 +374,12 @@ async fn replies_that_do_not_come_in_full_are_bounded_for_all_own_requests() {
         assert!(matches!(error, RequestError::NoRoom { limit } if limit == 32 * STEP), "{error:?}");
         assert!(error.may_have_been_handled());
     }
-    // What is short comes, as if nothing were.
+    // Short replies arrive as usual.
     for len in [2, 60_000] {
         let echo = Frame::new("ECHO", vec![b'a'; len]);
         assert_eq!(ask(&ada, &bob, echo).await.unwrap().len(), len);
     }
-    // Those that wait are late, and all memory is there again.
+    // The waiting requests time out, and all memory is free again.
     for late in held {
         assert!(matches!(late.await.unwrap(), Err(RequestError::Reply(_))));
     }
@@ -396,7 +389,7 @@ async fn replies_that_do_not_come_in_full_are_bounded_for_all_own_requests() {
 }
 
 #[actix::test]
-async fn a_reply_in_parts_over_a_link_and_many_short_ones_count_as_well() {
+async fn replies_in_parts_over_a_link_and_many_short_replies_count_as_incomplete_bytes() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_partial_replies(4 * STEP);
     let ada = builder(&wires, "node").config(config).start().await.unwrap();
@@ -411,7 +404,7 @@ async fn a_reply_in_parts_over_a_link_and_many_short_ones_count_as_well() {
             let echo = Outgoing::from(Frame::new("ECHO", vec![b'a'; 200_000])).over(over);
             assert_eq!(ask(&ada, &bob, echo).await.unwrap().len(), 200_000);
         }
-        // One by one they hold nothing.
+        // Replies that are read one by one hold nothing.
         let asked = Outgoing::from(Frame::empty("MANY")).over(over);
         let replies = ada.request(bob.info(), asked).await.unwrap();
         assert_eq!(replies.try_fold(0, async |n, _| Ok(n + 1)).await.unwrap(), 10);
@@ -422,7 +415,7 @@ async fn a_reply_in_parts_over_a_link_and_many_short_ones_count_as_well() {
 // ---- rates ----
 
 #[actix::test]
-async fn requests_beyond_the_pace_of_a_source_are_refused_and_others_are_served() {
+async fn requests_over_the_rate_of_a_source_are_refused_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_frames_per_source(10);
     let node = node(&wires, config).await;
@@ -436,13 +429,13 @@ async fn requests_beyond_the_pace_of_a_source_are_refused_and_others_are_served(
     assert!((20..25).contains(&served), "{served}");
     assert_eq!(name(connect(&wires, "honest").await).await, NAME);
     assert_eq!(counts(&node).await.requests_too_fast, 60 - served);
-    // What was refused is not counted against it.
+    // Refused requests do not count against the source.
     tokio::time::sleep(SECOND / 5).await;
     assert_eq!(name(connect(&wires, "flood").await).await, NAME);
 }
 
 #[actix::test]
-async fn a_link_beyond_the_pace_of_its_source_is_slowed_down_and_loses_nothing() {
+async fn a_link_over_the_rate_of_its_source_is_slowed_down_and_loses_nothing() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_frames_per_source(1_000);
     let bob = builder(&wires, "node").config(config).start().await.unwrap();
@@ -454,7 +447,7 @@ async fn a_link_beyond_the_pace_of_its_source_is_slowed_down_and_loses_nothing()
             .await
             .unwrap();
         if n == 9_000 {
-            // Who is within the pace waits for nobody.
+            // A source within its rate does not wait.
             let at = Instant::now();
             ask(&eve, &bob, Outgoing::from(Frame::text("ECHO", "hi")).over(Over::Link))
                 .await
@@ -478,7 +471,7 @@ async fn a_link_beyond_the_pace_of_its_source_is_slowed_down_and_loses_nothing()
 }
 
 #[actix::test]
-async fn bytes_beyond_the_pace_of_a_source_are_read_later() {
+async fn bytes_over_the_rate_of_a_source_are_read_later() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_bytes_per_source(100_000);
     let node = builder(&wires, "node").config(config).start().await.unwrap();
@@ -490,7 +483,7 @@ async fn bytes_beyond_the_pace_of_a_source_are_read_later() {
 }
 
 #[actix::test]
-async fn a_hundred_empty_frames_end_a_link_and_are_held_against_its_source() {
+async fn a_hundred_empty_frames_end_a_link_and_count_against_its_source() {
     let wires = MemoryNetwork::new(1);
     let bob = builder(&wires, "node").start().await.unwrap();
     let mut events = bob.events();
@@ -524,7 +517,7 @@ async fn a_classic_connection_carries_one_frame_however_many_empty_ones_follow()
 }
 
 #[actix::test]
-async fn who_asks_and_reads_no_answers_is_cut_off_and_others_go_on() {
+async fn a_peer_that_reads_no_replies_is_disconnected_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let bob =
         builder(&wires, "node").config(Config::default().ban_at(u32::MAX)).start().await.unwrap();
@@ -533,7 +526,7 @@ async fn who_asks_and_reads_no_answers_is_cut_off_and_others_go_on() {
     let mut eve = say(&wires, "eve", &header("@LNK", HELLO.len())).await;
     eve.writer.write_all(HELLO.as_bytes()).await.unwrap();
     let (mut exchange, mut sent) = (1_u32, 0);
-    // Each refusal is an answer, too.
+    // Each refusal is a reply as well.
     while sent < 10 << 20 {
         let mut requests = Vec::new();
         for _ in 0..100 {
@@ -563,7 +556,7 @@ fn flood() -> Offender {
     Source::of(&"flood:1".parse().unwrap()).into()
 }
 
-/// Asks for codes that nobody has until it is banned. Returns how often.
+/// Sends unknown codes until the source is banned. Returns how many it sent.
 async fn misbehave(wires: &MemoryNetwork, node: &Peer) -> usize {
     for n in 0.. {
         if !node.bans().is_empty() {
@@ -575,16 +568,19 @@ async fn misbehave(wires: &MemoryNetwork, node: &Peer) -> usize {
     unreachable!()
 }
 
-/// Whether a connection from there is closed without a word.
+/// Whether a connection from this source is closed without a reply.
 async fn is_refused(wires: &MemoryNetwork) -> bool {
     let mut io = say(wires, "flood", b"NAME\0\0\0\0").await;
     let mut heard = Vec::new();
-    timeout(SECOND, io.reader.read_to_end(&mut heard)).await.expect("an end").ok();
+    timeout(SECOND, io.reader.read_to_end(&mut heard))
+        .await
+        .expect("the connection ends in time")
+        .ok();
     heard != NAME.as_bytes()
 }
 
 #[actix::test]
-async fn who_misbehaves_too_much_is_banned_for_a_time_longer_each_time_and_others_are_served() {
+async fn a_misbehaving_source_is_banned_for_longer_each_time_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let mut events = node.events();
@@ -604,7 +600,7 @@ async fn who_misbehaves_too_much_is_banned_for_a_time_longer_each_time_and_other
         assert_eq!(now.connections_banned - before.connections_banned, 20);
         assert_eq!(now.exchanges_in, before.exchanges_in);
         assert_eq!(name(connect(&wires, "honest").await).await, NAME);
-        // It ends by itself.
+        // The ban expires.
         let begun = Instant::now();
         let ends = event(&mut events, |event| match event {
             PeerEvent::BanEnded { whom, why } => Some((whom, why)),
@@ -618,7 +614,7 @@ async fn who_misbehaves_too_much_is_banned_for_a_time_longer_each_time_and_other
 }
 
 #[actix::test]
-async fn what_happens_to_everybody_now_and_then_bans_nobody() {
+async fn occasional_faults_of_honest_peers_cause_no_ban() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     for _ in 0..400 {
@@ -630,7 +626,7 @@ async fn what_happens_to_everybody_now_and_then_bans_nobody() {
 }
 
 #[actix::test]
-async fn each_offence_is_held_against_its_source() {
+async fn each_misbehavior_counts_against_its_source() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().ban_at(1).header_timeout(SECOND).body_timeout(SECOND);
     let node = builder(&wires, "node").config(config).start().await.unwrap();
@@ -657,7 +653,8 @@ async fn each_offence_is_held_against_its_source() {
         );
         assert!(node.unban(flood()));
     }
-    // Who says nothing has done nothing wrong, and neither has who is refused for the node's reasons.
+    // A silent connection is no misbehavior, and neither is a request that is refused for reasons
+    // of the node.
     let mut io = connect(&wires, "flood").await;
     io.writer.shutdown().await.unwrap();
     heard(&mut io).await;
@@ -666,7 +663,7 @@ async fn each_offence_is_held_against_its_source() {
 }
 
 #[actix::test]
-async fn a_ban_by_hand_cuts_links_at_once_and_is_taken_back_by_hand() {
+async fn a_manual_ban_ends_links_at_once_and_can_be_lifted() {
     let wires = MemoryNetwork::new(1);
     let bob = builder(&wires, "node").start().await.unwrap();
     let ada = builder(&wires, "flood").start().await.unwrap();
@@ -678,13 +675,13 @@ async fn a_ban_by_hand_cuts_links_at_once_and_is_taken_back_by_hand() {
     assert!(ask(&ada, &bob, send()).await.is_err());
     assert_eq!(bob.bans()[0].why, Misbehavior::ByHand);
     assert!(bob.unban(flood()) && !bob.unban(flood()));
-    // It has taken the silence for a node without links.
+    // Ada took the silence for a node without links, and remembers that for a while.
     tokio::time::sleep(700 * SECOND).await;
     assert_eq!(ask(&ada, &bob, send()).await.unwrap(), "hi");
 }
 
 #[actix::test]
-async fn loopback_is_exempt_unless_it_is_asked_for() {
+async fn loopback_is_exempt_from_automatic_bans_unless_it_is_limited() {
     for limit in [false, true] {
         let config = Config::default().ban_at(2).limit_loopback(limit);
         let node = Peer::builder().config(config).well_known().start().await.unwrap();
@@ -702,7 +699,7 @@ async fn loopback_is_exempt_unless_it_is_asked_for() {
             assert_eq!(node.bans()[0].whom, loopback.into());
         } else {
             assert_eq!(node.bans(), []);
-            // Who says so by hand means it.
+            // A manual ban applies to loopback as well.
             assert!(node.ban(loopback, SECOND));
         }
         let mut stream = tokio::net::TcpStream::connect(&at).await.unwrap();
@@ -715,18 +712,17 @@ async fn loopback_is_exempt_unless_it_is_asked_for() {
 }
 
 #[actix::test]
-async fn loopback_has_as_many_connections_as_the_node_unless_it_is_limited_too() {
+async fn loopback_may_use_all_connections_of_the_node_unless_it_is_limited() {
     for (limit, served) in [(false, 20), (true, 4)] {
         let config = Config::default().max_connections_per_source(4).limit_loopback(limit);
-        let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
-        let builder = Peer::builder().config(config).handle("ECHO", echo.start()).unwrap();
+        let builder = Peer::builder().config(config).handle("ECHO", handlers::echo()).unwrap();
         let node = builder.start().await.unwrap();
         let at = node.info().address().to_string();
         let mut open = Vec::new();
         let mut answered = 0;
         for _ in 0..20 {
             let mut stream = tokio::net::TcpStream::connect(&at).await.unwrap();
-            // The header of a request whose data does not come: the connection stays open.
+            // The header of a request whose data does not arrive: the connection stays open.
             stream.write_all(b"ECHO\0\0\0\x02").await.unwrap();
             open.push(stream);
         }

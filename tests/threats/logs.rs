@@ -1,44 +1,25 @@
-//! What a flood may write to the log.
+//! The amount of log output that a flood can cause.
 
 use std::time::Duration;
 
 use actix::prelude::{Actor, Context, Handler, Message, MessageResult};
 use actix_peer::{
-    Outgoing, Over, Peer, Received,
+    Outgoing, Over, Received,
     frame::{Frame, TypeCode, Wire},
-    overlay::Host,
     transport::memory::MemoryNetwork,
 };
 use serde::{Deserialize, Serialize, Serializer};
-use tracing::{Level, subscriber::DefaultGuard};
+use tracing::Level;
 
-use crate::log::Log;
-
-/// The warnings of this thread from now on.
-fn listen() -> (Log, DefaultGuard) {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(Level::WARN)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    (log, tracing::subscriber::set_default(subscriber))
-}
+use crate::common::{log::Log, nodes::on_host};
 
 #[actix::test]
-async fn a_flood_of_one_kind_of_warning_is_ten_lines_in_a_second_and_a_sum() {
-    let (log, _guard) = listen();
+async fn a_flood_of_one_kind_of_warning_becomes_ten_lines_a_second_and_a_summary() {
+    let (log, _guard) = Log::capture(Level::WARN);
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
-    let host: Host = "node".parse().unwrap();
-    let node = Peer::builder()
-        .transport(wires.transport(host))
-        .listen("node:9000")
-        .on::<Unsayable>(Mute.start())
-        .unwrap()
-        .start()
-        .await
-        .unwrap();
+    let node =
+        on_host(&wires, "node").on::<Unsayable>(Mute.start()).unwrap().start().await.unwrap();
     let flood = async |times: usize| {
         for _ in 0..times {
             let request = Frame::new("UNSY", Vec::new());
@@ -56,7 +37,7 @@ async fn a_flood_of_one_kind_of_warning_is_ten_lines_in_a_second_and_a_sum() {
     node.stop().await;
 }
 
-/// A message whose answer cannot be put into bytes, whatever a remote does to have it.
+/// A message whose reply cannot be encoded.
 #[derive(Serialize, Deserialize, Message)]
 #[rtype(result = "Unspeakable")]
 struct Unsayable;

@@ -1,4 +1,16 @@
-//! What can hurt a node, and what happens instead: `list.md` has the threats and their tests.
+//! Threats to a node, and the tests that hold the countermeasures. `list.md` names them.
+//!
+//! - `book`: the address book over restarts.
+//! - `bytes`: truncated, overlong, slow and invalid bytes.
+//! - `connections`: the number and cost of connections.
+//! - `crossing`: two nodes that dial each other, in every order of events.
+//! - `delivery`: the delivery guarantees of `src/delivery.md`.
+//! - `eclipse`: a simulated attacker that tries to isolate a node.
+//! - `house`: faults inside the process.
+//! - `limits`: lengths, rates, memory and bans.
+//! - `logs`: the amount of log output.
+//! - `peers`: admission to the peer table, and the dials that it causes.
+//! - `truth`: the errors, results and events of a message are true.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,13 +20,8 @@
     missing_docs
 )]
 
-use std::path::Path;
-
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "../drink/mod.rs"]
-mod drink;
-#[path = "../log/mod.rs"]
-mod log;
 
 mod book;
 mod bytes;
@@ -25,49 +32,35 @@ mod eclipse;
 mod house;
 mod limits;
 mod logs;
+mod nodes;
 mod peers;
 mod truth;
 
-/// Every Rust source below a folder.
-fn sources(folder: &Path, text: &mut String) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, text);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            *text += &std::fs::read_to_string(path).unwrap();
-        }
-    }
-}
+use self::common::sources::{code_of, root};
 
 #[test]
-fn every_threat_in_the_list_has_tests_and_each_of_them_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut code = String::new();
-    for folder in ["tests", "examples", "src"] {
-        sources(&root.join(folder), &mut code);
-    }
-    let list = std::fs::read_to_string(root.join("tests/threats/list.md")).unwrap();
+fn every_threat_in_the_list_names_tests_and_each_of_them_exists() {
+    let code = code_of(&["tests", "examples", "src"]);
+    let list = std::fs::read_to_string(root().join("tests/threats/list.md")).unwrap();
     let mut threats = 0;
     for (at, line) in list.lines().enumerate() {
         let is_threat = line.starts_with(|first: char| first.is_ascii_digit());
         threats += usize::from(is_threat);
         let Some(tests) = line.strip_prefix("   Held by ") else {
             let held = list.lines().nth(at + 1).is_some_and(|next| next.contains("Held by `"));
-            assert!(!is_threat || held, "without a test: {line}");
+            assert!(!is_threat || held, "no test is named for: {line}");
             continue;
         };
         for name in tests.split('`').skip(1).step_by(2) {
             assert!(code.contains(&format!("fn {name}(")), "no test is called {name}");
         }
     }
-    assert_eq!(threats, 63, "a threat is taken off the list with a reason only");
+    assert_eq!(threats, 63, "the number of threats has changed");
 }
 
-/// The lines of a part of `.deny.toml`, without comments.
+/// The lines of a section of `.deny.toml`, without comments.
 fn gate(name: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deny.toml");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = std::fs::read_to_string(root().join(".deny.toml")).unwrap();
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let part = lines.skip_while(|line| *line != format!("[{name}]")).skip(1);
     let part = part.take_while(|line| !(line.starts_with('[') && line.ends_with(']')));
@@ -75,8 +68,9 @@ fn gate(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_gates_for_advisories_licences_bans_and_sources_are_closed() {
-    // In version 2 every advisory is an error, and every licence that is not allowed. No exceptions.
+fn the_deny_file_rejects_advisories_licences_crates_and_sources_by_default() {
+    // In version 2 every advisory and every licence that is not allowed is an error. There are no
+    // exceptions.
     let all = [r#"yanked = "deny""#, r#"unsound = "all""#, r#"unmaintained = "all""#];
     assert_eq!(gate("advisories"), ["version = 2", all[0], all[1], all[2]]);
     let licences = gate("licenses");
@@ -86,7 +80,7 @@ fn the_gates_for_advisories_licences_bans_and_sources_are_closed() {
     let allowed: Vec<String> = serde_json::from_str(allowed).unwrap();
     assert_eq!(version, "version = 2");
     assert!(!allowed.is_empty());
-    // Nothing whose conditions would pass on to a program that is built with this crate.
+    // No licence whose conditions would pass on to a program that uses this crate.
     let strong = |licence: &&String| licence.contains("GPL");
     assert_eq!(allowed.iter().find(strong), None);
     let bans = gate("bans").join("\n");

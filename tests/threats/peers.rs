@@ -1,4 +1,4 @@
-//! The table of peers: who gets in, who stays, who is dialled for it.
+//! The peer table: which peers are admitted, which stay, and the dials that they cause.
 
 use std::{
     cell::{Cell, RefCell},
@@ -27,9 +27,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::common::{SECOND, connect, counts, heard, settle};
+use crate::{
+    common::{SECOND, frames::frame, nodes::counts},
+    nodes::{connect, heard, settle},
+};
 
-/// Everything that a node has dialled, and when.
+/// The dials of a node, with their times.
 #[derive(Clone, Debug, Default)]
 struct Dialled(Arc<Mutex<Vec<(Instant, Address)>>>);
 
@@ -63,7 +66,7 @@ fn at(wires: &MemoryNetwork, host: &str) -> MemoryTransport {
     wires.transport(host.parse::<Host>().unwrap())
 }
 
-/// The node of a test, not started, and what it will have dialled.
+/// The builder of the tested node, and the record of its dials.
 fn builder(wires: &MemoryNetwork) -> (Builder, Dialled) {
     tokio::time::pause();
     let dialled = Dialled::default();
@@ -77,14 +80,10 @@ async fn started(wires: &MemoryNetwork) -> (Peer, Dialled) {
     (builder.start().await.unwrap(), dialled)
 }
 
-/// One request from `host`, and what comes back, without the header.
+/// Sends one request from `host`. Returns the answer without its header.
 async fn ask(wires: &MemoryNetwork, host: &str, code: &'static str, text: &str) -> String {
-    let frame = Frame::text(code, text.to_owned());
     let mut io = connect(wires, host).await;
-    let mut bytes = Vec::from(code);
-    bytes.extend_from_slice(&u32::try_from(frame.data().len()).unwrap().to_be_bytes());
-    bytes.extend_from_slice(frame.data());
-    io.writer.write_all(&bytes).await.unwrap();
+    io.writer.write_all(&frame(code, text)).await.unwrap();
     heard(&mut io).await.split_off(8)
 }
 
@@ -92,16 +91,11 @@ async fn join(wires: &MemoryNetwork, host: &str, text: &str) -> String {
     ask(wires, host, "JOIN", text).await
 }
 
-/// What a program answers to a request, and whether it answers at all.
+/// The answer of a program to a request; `None` if it does not answer.
 type Answer = Rc<dyn Fn(&str) -> Option<Vec<u8>>>;
 
-fn said(code: &str, text: &str) -> Vec<u8> {
-    let len = u32::try_from(text.len()).unwrap().to_be_bytes();
-    [code.as_bytes(), &len, text.as_bytes()].concat()
-}
-
-/// A program at `host`, port 9000, that answers as it likes; without an answer it holds the
-/// connection. The times at which it was connected to.
+/// A program at `host`, port 9000, that answers as `answer` says. Without an answer it holds the
+/// connection. Returns the times of its connections.
 async fn program(wires: &MemoryNetwork, host: &str, answer: Answer) -> Rc<RefCell<Vec<Instant>>> {
     let mut listener = at(wires, host)
         .listen(&format!("{}:9000", bracketed(host)).parse().unwrap())
@@ -134,27 +128,27 @@ fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
-/// A program that behaves like the originals: it says its name, and does not know `PING`.
+/// A program that behaves like the originals: it states its name, and does not know `PING`.
 fn original(id: &'static str) -> Answer {
     Rc::new(move |code| match code {
-        "NAME" => Some(said("REPL", id)),
-        "JOIN" => Some(said("REPL", "Join: peer added: node")),
-        "LIST" => Some(said("REPL", "0")),
+        "NAME" => Some(frame("REPL", id)),
+        "JOIN" => Some(frame("REPL", "Join: peer added: node")),
+        "LIST" => Some(frame("REPL", "0")),
         _ => Some(Vec::new()),
     })
 }
 
-/// One that joins and then says what `entries` are.
+/// Joins, and then lists `entries`.
 fn lister(id: &'static str, entries: impl Fn() -> Vec<String> + 'static) -> Answer {
     Rc::new(move |code| match code {
-        "NAME" => Some(said("REPL", id)),
+        "NAME" => Some(frame("REPL", id)),
         "LIST" => {
             let entries = entries();
             let count = entries.len().to_string();
             let all = std::iter::once(&count).chain(&entries);
-            Some(all.flat_map(|entry| said("REPL", entry)).collect())
+            Some(all.flat_map(|entry| frame("REPL", entry)).collect())
         }
-        _ => Some(said("REPL", "Join: peer added: node")),
+        _ => Some(frame("REPL", "Join: peer added: node")),
     })
 }
 
@@ -198,7 +192,7 @@ async fn a_malformed_join_is_refused_and_changes_nothing() {
     assert!(table(&node).await.is_empty() && dialled.take().is_empty());
 }
 
-/// Where somebody else is, or nobody: what a node at 9.9.9.9 may not say of itself.
+/// Addresses of other nodes or of no node, which a node at 9.9.9.9 may not claim.
 const FOREIGN: [&str; 17] = [
     "9.9.9.8",
     "10.0.0.1",
@@ -220,7 +214,7 @@ const FOREIGN: [&str; 17] = [
 ];
 
 #[actix::test]
-async fn a_join_in_the_name_of_another_host_is_refused_and_nobody_is_dialled() {
+async fn a_join_that_names_another_host_is_refused_without_a_dial() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
@@ -230,12 +224,12 @@ async fn a_join_in_the_name_of_another_host_is_refused_and_nobody_is_dialled() {
     }
     sleep(60 * SECOND).await;
     assert!(table(&node).await.is_empty());
-    assert_eq!(dialled.take(), [], "third parties");
+    assert_eq!(dialled.take(), [], "third parties were dialled");
     assert_eq!(counts(&node).await.joins_refused, FOREIGN.len() as u64);
 }
 
 #[actix::test]
-async fn an_open_node_takes_what_its_asker_could_reach_and_nothing_else() {
+async fn an_open_node_accepts_only_addresses_that_the_caller_could_reach() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     let open = builder.join_policy(JoinPolicy::Open).start().await.unwrap();
@@ -250,7 +244,7 @@ async fn an_open_node_takes_what_its_asker_could_reach_and_nothing_else() {
 }
 
 #[actix::test]
-async fn who_never_listens_is_asked_three_times_and_goes() {
+async fn a_peer_that_never_listens_is_asked_three_times_and_removed() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     let mut events = node.events();
@@ -294,7 +288,7 @@ async fn an_original_that_listens_after_it_has_joined_is_verified_and_stays() {
 }
 
 #[actix::test]
-async fn a_closed_node_lets_nobody_join() {
+async fn a_closed_node_refuses_every_join() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let node = builder.join_policy(JoinPolicy::Closed).start().await.unwrap();
@@ -306,7 +300,7 @@ async fn a_closed_node_lets_nobody_join() {
 }
 
 #[actix::test]
-async fn a_list_sends_the_node_nowhere_that_its_sender_could_not_go() {
+async fn a_list_causes_no_dial_to_an_address_that_its_sender_could_not_reach() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     let hosts = [
@@ -334,7 +328,7 @@ async fn a_list_sends_the_node_nowhere_that_its_sender_could_not_go() {
     assert_eq!(verified(&node).await, ["al", "p10"]);
     assert_eq!(report.failed().len(), 10);
     assert!(report.failed().iter().all(|(_, failure)| *failure == JoinFailure::NotAllowed));
-    // One on the same site may name its neighbours.
+    // A node of the same site may list its neighbours.
     let neighbour = || vec!["n 10.0.0.5 9000".to_owned(), "m 127.0.0.1 9000".to_owned()];
     program(&wires, "10.0.0.4", lister("inner", neighbour)).await;
     node.join("10.0.0.4:9000").await.unwrap();
@@ -342,7 +336,7 @@ async fn a_list_sends_the_node_nowhere_that_its_sender_could_not_go() {
 }
 
 #[actix::test]
-async fn an_address_that_does_not_answer_is_dialled_three_times_a_minute_whoever_lists_it() {
+async fn an_unresponsive_address_is_dialled_at_most_three_times_a_minute_whoever_lists_it() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     let victim = || vec![format!("v{} 9.9.9.2 9000", fastrand::u32(..))];
@@ -360,10 +354,10 @@ async fn an_address_that_does_not_answer_is_dialled_three_times_a_minute_whoever
 }
 
 #[actix::test]
-async fn a_network_that_is_made_up_costs_a_walk_no_more_than_its_questions() {
+async fn a_made_up_network_costs_a_walk_no_more_than_its_limit_of_questions() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
-    // Each host lists a hundred others, all of which say so, too.
+    // Each host lists a hundred others, all of which do the same.
     let next = Rc::new(Cell::new(0));
     let entries = move || {
         let new = |_| {
@@ -392,7 +386,7 @@ async fn a_network_that_is_made_up_costs_a_walk_no_more_than_its_questions() {
 }
 
 #[actix::test]
-async fn a_flood_of_joins_gets_its_share_and_is_gone_after_a_quarter_of_a_minute() {
+async fn a_flood_of_joins_gets_only_its_share_and_is_gone_after_15_seconds() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     let mut outcomes = BTreeMap::new();
@@ -413,8 +407,8 @@ async fn a_flood_of_joins_gets_its_share_and_is_gone_after_a_quarter_of_a_minute
         flood(format!("11.{n}.0.1")).await;
     }
     let expected = [
-        // A quarter for one address, half for what is not verified (or for one network). All but one
-        // of the first address go for others; one of each address stays.
+        // A quarter for one address, half for unverified peers (or for one network). All but one of
+        // the first address are replaced by others; one of each address stays.
         ("Join: too many new peers", 37),
         ("Join: too many peers at your address", 18),
         ("added", 95),
@@ -423,12 +417,12 @@ async fn a_flood_of_joins_gets_its_share_and_is_gone_after_a_quarter_of_a_minute
     assert_eq!(outcomes, expected);
     sleep(15 * SECOND).await;
     assert!(table(&node).await.is_empty());
-    // Three questions for each at most, and none to anybody else.
+    // At most three questions for each, and none to other hosts.
     let dialled = dialled.take();
     assert!(dialled.len() <= 3 * 64, "{}", dialled.len());
 }
 
-/// Hostile nodes join from few networks, so often, and some answer with their names.
+/// Hostile nodes send `joins` joins from a few networks. Some of them answer with their names.
 async fn flood(joins: u32) {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
@@ -442,7 +436,7 @@ async fn flood(joins: u32) {
     sleep(SECOND).await;
     assert_eq!(verified(&node).await, ["al", "bo", "cy"]);
     dialled.take();
-    // Four networks with ten addresses each; what listens there says whatever name is asked for last.
+    // Four networks with ten addresses each. A program there states the name of its own entry only.
     let hosts: Vec<_> = (0..40).map(|n| format!("66.0.{}.{}", n / 10, n % 10 + 1)).collect();
     for host in &hosts {
         let name = format!("evil-{host}").leak();
@@ -473,25 +467,25 @@ async fn flood(joins: u32) {
         "{verified:?}"
     );
     check_shares(&table(&node).await, 32);
-    // The honest ones are swept, the hostile ones are asked for their name: nobody else.
+    // Only the honest peers are pinged, and only the hostile ones are asked for their name.
     let mut asked: BTreeSet<_> = hosts.into_iter().collect();
     asked.extend(honest.map(|(_, host)| host.to_owned()));
-    assert!(dialled.hosts().is_subset(&asked), "third parties");
+    assert!(dialled.hosts().is_subset(&asked), "third parties were dialled");
 }
 
 #[actix::test]
-async fn the_verified_peers_stay_whatever_a_flood_of_joins_does_and_no_third_party_is_dialled() {
+async fn verified_peers_stay_through_a_flood_of_joins_and_no_third_party_is_dialled() {
     flood(3_000).await;
 }
 
 #[actix::test]
 #[ignore = "takes a minute"]
-async fn the_same_with_a_hundred_thousand_joins_over_the_network() {
+async fn verified_peers_stay_through_a_hundred_thousand_joins_over_the_network() {
     flood(100_000).await;
 }
 
 #[actix::test]
-async fn two_addresses_that_fill_the_share_of_unverified_peers_keep_no_newcomer_out() {
+async fn two_addresses_that_fill_the_share_of_unverified_peers_exclude_no_new_peer() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let node = builder.config(Config::default().max_peers(32)).start().await.unwrap();
@@ -502,7 +496,7 @@ async fn two_addresses_that_fill_the_share_of_unverified_peers_keep_no_newcomer_
         ids += 1;
         join(&wires, host, &format!("e{ids} {host} {ids}")).await
     };
-    // Eight each: a quarter of the table for an address, the half of it for who is not verified.
+    // Eight each: a quarter of the table for an address, half of it for unverified peers.
     for n in 0..40 {
         hostile(if n % 2 == 0 { "66.0.0.1" } else { "67.0.0.1" }).await;
     }
@@ -511,7 +505,7 @@ async fn two_addresses_that_fill_the_share_of_unverified_peers_keep_no_newcomer_
         program(&wires, host, original(id)).await;
         let said = join(&wires, host, &format!("{id} {host} 9000")).await;
         assert_eq!(said, format!("Join: peer added: {id}"));
-        // And they do not come back for it.
+        // The hostile addresses do not regain the entry.
         for host in ["66.0.0.1", "67.0.0.1", "66.0.0.1", "67.0.0.1"] {
             hostile(host).await;
         }
@@ -528,11 +522,11 @@ async fn two_addresses_that_fill_the_share_of_unverified_peers_keep_no_newcomer_
     let oldest = ["e1", "e2", "e3"].map(|id| (id.to_owned(), Removed::Displaced));
     assert_eq!(removed, oldest);
     assert_eq!(counts(&node).await.peers_displaced, 3);
-    // Who has gone is not asked.
+    // Removed peers are not asked.
     assert!(dialled.take().iter().all(|(_, to)| !(1..=3).contains(&to.port())));
 }
 
-/// Nobody has more of the table than one may have.
+/// Checks that no peer exceeds its shares of the table.
 fn check_shares(list: &PeerList, limit: usize) {
     let (mut addresses, mut networks) = (BTreeMap::new(), BTreeMap::new());
     for entry in list.iter() {
@@ -547,7 +541,7 @@ fn check_shares(list: &PeerList, limit: usize) {
 }
 
 #[test]
-fn the_rules_hold_in_a_hundred_thousand_joins() {
+fn the_shares_of_the_table_hold_in_a_hundred_thousand_joins() {
     let mut now = Instant::now().into_std();
     let mut list = PeerList::new("node".parse().unwrap(), 128);
     let shares = Shares::default();
@@ -571,7 +565,7 @@ fn the_rules_hold_in_a_hundred_thousand_joins() {
         if random.bool() {
             list.verify(&id.parse().unwrap(), now);
         }
-        // The others go when they have been asked three times.
+        // The others are removed after three questions.
         let late: Vec<_> = list
             .iter()
             .filter(|entry| entry.verified().is_none() && now - entry.added() > 12 * SECOND)
@@ -587,7 +581,7 @@ fn the_rules_hold_in_a_hundred_thousand_joins() {
 }
 
 #[actix::test]
-async fn nobody_quits_for_another() {
+async fn a_quit_that_names_another_peer_is_refused() {
     let wires = MemoryNetwork::new(1);
     let (node, _) = started(&wires).await;
     join(&wires, "9.9.9.9", "al 9.9.9.9 9000").await;
@@ -604,7 +598,7 @@ async fn nobody_quits_for_another() {
 }
 
 #[actix::test]
-async fn nobody_joins_or_quits_for_another_by_having_it_pass_the_request_on() {
+async fn a_forwarded_join_or_quit_that_names_the_forwarding_peer_is_refused() {
     let wires = MemoryNetwork::new(1);
     let (node, _) = started(&wires).await;
     let other = |host: &'static str| {
@@ -632,7 +626,7 @@ async fn nobody_joins_or_quits_for_another_by_having_it_pass_the_request_on() {
 }
 
 #[actix::test]
-async fn an_open_node_believes_everybody_as_the_originals_do() {
+async fn an_open_node_trusts_every_join_and_quit_as_the_originals_do() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     let node = builder.quit_policy(QuitPolicy::Open).start().await.unwrap();
@@ -644,7 +638,7 @@ async fn an_open_node_believes_everybody_as_the_originals_do() {
 const QUESTION: usize = 8;
 
 #[actix::test]
-async fn a_join_has_the_node_send_its_own_host_little_and_others_nothing() {
+async fn a_join_makes_the_node_send_little_to_its_own_host_and_nothing_to_others() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     let questions = program(&wires, "9.9.9.9", original("another")).await;
@@ -657,21 +651,24 @@ async fn a_join_has_the_node_send_its_own_host_little_and_others_nothing() {
         join(&wires, "9.9.9.9", &text).await;
     }
     let added = table(&node).await.len();
-    assert_eq!(added, 32, "a quarter of the table");
+    assert_eq!(added, 32, "an address gets a quarter of the table");
     sleep(60 * SECOND).await;
     let dials = dialled.take();
-    assert!(dials.iter().all(|(_, to)| to.host().to_string() == "9.9.9.9"), "third parties");
-    // Each is asked three times for its name: less than what the join was long, eight times.
+    assert!(
+        dials.iter().all(|(_, to)| to.host().to_string() == "9.9.9.9"),
+        "third parties were dialled"
+    );
+    // Each is asked for its name at most three times. The questions are shorter than the joins.
     assert!((added..=3 * added).contains(&dials.len()), "{}", dials.len());
     assert!(dials.len() * QUESTION <= sent);
     assert_eq!((questions.borrow().len(), others.borrow().len()), (1, 0));
 }
 
 #[actix::test]
-async fn a_list_has_the_node_send_third_parties_less_than_it_was_long() {
+async fn a_list_makes_the_node_send_third_parties_less_than_its_own_length() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
-    // Twenty hosts, each under five names, and new ones each time.
+    // Twenty hosts, each under five names, with new names each time.
     let long = Rc::new(Cell::new(0));
     let entries = {
         let long = Rc::clone(&long);
@@ -705,7 +702,7 @@ async fn a_list_has_the_node_send_third_parties_less_than_it_was_long() {
     }
     dials.remove("9.9.9.1").unwrap();
     assert_eq!(dials.len(), 20);
-    // Three a minute for each, and nothing but the question for a name.
+    // Three a minute for each, and only questions for a name.
     assert!(dials.values().all(|count| *count <= 3 * minutes), "{dials:?}");
     assert!(codes.borrow().iter().all(|code| code == "NAME"), "{:?}", codes.borrow());
     assert!(codes.borrow().len() <= dials.values().sum::<usize>());
@@ -714,10 +711,10 @@ async fn a_list_has_the_node_send_third_parties_less_than_it_was_long() {
 }
 
 #[actix::test]
-async fn what_remotes_choose_as_keys_is_forgotten_again() {
+async fn table_keys_that_remote_peers_choose_are_forgotten() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
-    // No limit, and still nobody fills the memory with ids.
+    // Without a limit of the table, ids still do not fill the memory.
     let node = builder.max_peers(0).start().await.unwrap();
     for n in 0..1_100 {
         let said = join(
@@ -738,7 +735,7 @@ async fn what_remotes_choose_as_keys_is_forgotten_again() {
 }
 
 #[actix::test]
-async fn a_list_without_an_end_is_read_for_64_kib_and_no_further() {
+async fn an_endless_list_is_read_for_at_most_64_kib() {
     let wires = MemoryNetwork::new(1);
     let (node, _) = started(&wires).await;
     let entries = || (0..100_000).map(|n| format!("x{n} 9.9.9.1 {}", n % 60_000 + 1)).collect();
@@ -746,12 +743,12 @@ async fn a_list_without_an_end_is_read_for_64_kib_and_no_further() {
     let config = JoinConfig::new().fan_out(1);
     let report = node.join_with("9.9.9.1:9000".parse().unwrap(), config).await.unwrap();
     assert_eq!(report.added().len(), 1);
-    // What was read at once, and not three megabytes.
+    // One read, and not three megabytes.
     assert!(counts(&node).await.bytes_in < 200_000, "{}", counts(&node).await.bytes_in);
 }
 
 #[actix::test]
-async fn a_frozen_peer_is_gone_after_three_misses() {
+async fn a_frozen_peer_is_removed_after_three_misses() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
@@ -760,15 +757,15 @@ async fn a_frozen_peer_is_gone_after_three_misses() {
         let frozen = Rc::clone(&frozen);
         Rc::new(move |code| match (frozen.get(), code) {
             (true, _) => None,
-            (false, "PING") => Some(said("PONG", "al")),
-            (false, _) => Some(said("REPL", "al")),
+            (false, "PING") => Some(frame("PONG", "al")),
+            (false, _) => Some(frame("REPL", "al")),
         })
     };
     program(&wires, "9.9.9.9", pongs).await;
     join(&wires, "9.9.9.9", "al 9.9.9.9 9000").await;
     sleep(12 * SECOND).await;
     assert_eq!(verified(&node).await, ["al"]);
-    // It is connected to as before, and says nothing.
+    // It accepts connections as before, and sends nothing.
     frozen.set(true);
     let begun = Instant::now();
     while !known(&node).await.is_empty() {
@@ -778,7 +775,7 @@ async fn a_frozen_peer_is_gone_after_three_misses() {
     assert!((10 * SECOND..=21 * SECOND).contains(&took), "{took:?}");
 }
 
-/// How long a peer stays in the table when another node has its address, which answers `PING` with
+/// How long a peer stays in the table when another node has its address and answers `PING` with
 /// this code.
 async fn after_another_came(answers: &'static str) -> u64 {
     let wires = MemoryNetwork::new(1);
@@ -788,9 +785,9 @@ async fn after_another_came(answers: &'static str) -> u64 {
     let named: Answer = {
         let id = Rc::clone(&id);
         Rc::new(move |code| match code {
-            "PING" if answers == "PONG" => Some(said("PONG", &id.borrow())),
+            "PING" if answers == "PONG" => Some(frame("PONG", *id.borrow())),
             "PING" => Some(Vec::new()),
-            _ => Some(said("REPL", &id.borrow())),
+            _ => Some(frame("REPL", *id.borrow())),
         })
     };
     program(&wires, "9.9.9.9", named).await;
@@ -801,19 +798,19 @@ async fn after_another_came(answers: &'static str) -> u64 {
     let begun = Instant::now();
     while !known(&node).await.is_empty() {
         sleep(SECOND).await;
-        assert!(begun.elapsed() < 600 * SECOND, "it stays");
+        assert!(begun.elapsed() < 600 * SECOND, "the peer was not removed");
     }
     begun.elapsed().as_secs()
 }
 
 #[actix::test]
-async fn another_node_at_the_address_of_a_peer_is_not_that_peer() {
+async fn another_node_at_the_address_of_a_peer_is_not_taken_for_that_peer() {
     assert!(after_another_came("PONG").await <= 20);
 }
 
 #[actix::test]
-async fn another_original_at_the_address_of_an_original_is_not_that_one() {
-    // It says its name in every fourth sweep.
+async fn another_original_at_the_address_of_an_original_is_not_taken_for_it() {
+    // It is asked for its name in every fourth sweep.
     assert!(after_another_came("").await <= 65);
 }
 
@@ -838,19 +835,19 @@ fn divide(wires: &MemoryNetwork) {
     wires.partition(&["ada".parse().unwrap()], &["bob".parse().unwrap()]);
 }
 
-/// Waits until none knows the other.
+/// Waits until neither knows the other.
 async fn torn(nodes: &[Peer; 2]) {
     let begun = Instant::now();
     while !(known(&nodes[0]).await.is_empty() && known(&nodes[1]).await.is_empty()) {
         sleep(SECOND / 10).await;
-        assert!(begun.elapsed() <= 25 * SECOND, "they are not given up");
+        assert!(begun.elapsed() <= 25 * SECOND, "the peers were not removed");
     }
 }
 
 #[actix::test]
-async fn after_a_partition_has_healed_both_sides_know_each_other_again_within_twenty_seconds() {
+async fn after_a_partition_has_healed_both_sides_list_each_other_within_twenty_seconds() {
     tokio::time::pause();
-    // It heals at any moment of the rest between two questions, sooner and later.
+    // The partition heals at any moment of the pause between two questions, early and late.
     for lasts in (0..22).chain([100, 300, 560]) {
         let wires = MemoryNetwork::new(1);
         let nodes = pair(&wires).await;
@@ -867,7 +864,7 @@ async fn after_a_partition_has_healed_both_sides_know_each_other_again_within_tw
     }
 }
 
-/// A peer is given up, the partition heals, and then something happens that keeps it away.
+/// A peer is given up, the partition heals, and then `case` keeps the peer away.
 async fn kept_away(case: &str) {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
@@ -885,7 +882,7 @@ async fn kept_away(case: &str) {
         "banned" => {
             node.ban("9.9.9.9".parse::<std::net::IpAddr>().unwrap(), 1_000 * SECOND);
         }
-        // Nobody else leaves for it.
+        // No other peer can leave for it.
         _ => {
             let said = ask(&wires, "9.9.9.8", "QUIT", "al").await;
             assert_eq!(said, "Quit: not your address");
@@ -900,22 +897,22 @@ async fn kept_away(case: &str) {
 }
 
 #[actix::test]
-async fn who_was_removed_by_the_program_is_not_asked_again_after_a_partition() {
+async fn a_peer_that_the_application_removed_is_not_asked_after_a_partition() {
     kept_away("removed").await;
 }
 
 #[actix::test]
-async fn who_is_banned_is_not_asked_again_after_a_partition() {
+async fn a_banned_peer_is_not_asked_after_a_partition() {
     kept_away("banned").await;
 }
 
 #[actix::test]
-async fn who_quits_is_not_asked_again_after_a_partition_and_nobody_quits_for_it() {
+async fn a_peer_that_quit_is_not_asked_after_a_partition_and_no_other_peer_can_quit_for_it() {
     kept_away("quit").await;
 }
 
 #[actix::test]
-async fn a_hundred_peers_that_stay_dead_cost_a_bounded_number_of_dials_and_then_none() {
+async fn a_hundred_dead_peers_cost_a_bounded_number_of_dials_and_then_none() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let node = builder.max_peers(0).stabilizer(PingSweep::new()).start().await.unwrap();
@@ -928,7 +925,7 @@ async fn a_hundred_peers_that_stay_dead_cost_a_bounded_number_of_dials_and_then_
     assert!(known(&node).await.is_empty());
     dialled.take();
     sleep(60 * SECOND).await;
-    // Sixteen in each sweep, which takes two seconds, and the pause is five.
+    // Sixteen in each sweep, which takes two seconds, with pauses of five.
     let dials = dialled.take();
     assert!((8 * 16..=9 * 16).contains(&dials.len()), "{}", dials.len());
     let hosts: BTreeSet<_> = dials.iter().map(|(_, to)| to.host().to_string()).collect();
@@ -940,19 +937,19 @@ async fn a_hundred_peers_that_stay_dead_cost_a_bounded_number_of_dials_and_then_
 }
 
 #[actix::test]
-async fn a_peer_that_comes_and_goes_each_second_is_out_and_back_once_in_ten_seconds_at_most() {
+async fn a_flapping_peer_is_removed_and_added_again_at_most_once_in_ten_seconds() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
-    // As hasty as can be.
+    // The shortest times that the options allow.
     let sweep = PingSweep::new().every(SECOND / 4).misses(1);
     let node = builder.stabilizer(sweep).start().await.unwrap();
     let up = Rc::new(Cell::new(true));
     let answer: Answer = {
         let up = Rc::clone(&up);
-        Rc::new(move |_| Some(if up.get() { said("REPL", "al") } else { Vec::new() }))
+        Rc::new(move |_| Some(if up.get() { frame("REPL", "al") } else { Vec::new() }))
     };
     let pongs: Answer = Rc::new(move |code| match code {
-        "PING" => answer(code).filter(|said| !said.is_empty()).map(|_| said("PONG", "al")),
+        "PING" => answer(code).filter(|said| !said.is_empty()).map(|_| frame("PONG", "al")),
         _ => answer(code),
     });
     program(&wires, "9.9.9.9", pongs).await;
@@ -975,7 +972,7 @@ async fn a_peer_that_comes_and_goes_each_second_is_out_and_back_once_in_ten_seco
 }
 
 #[actix::test]
-async fn of_two_nodes_with_one_id_the_first_stays_and_the_other_hears_why() {
+async fn of_two_nodes_with_one_id_the_first_stays_and_the_second_is_told_why() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
@@ -990,7 +987,7 @@ async fn of_two_nodes_with_one_id_the_first_stays_and_the_other_hears_why() {
     assert_eq!(entry.info().to_string(), "al 9.9.9.1 9000");
     assert!(entry.verified().is_some());
     assert_eq!(dialled.hosts(), BTreeSet::from(["9.9.9.1".to_owned()]));
-    // Nor does the other take it out, or get in where somebody else says his name.
+    // The second node cannot remove it, and cannot join where another program states its id.
     assert_eq!(ask(&wires, "9.9.9.2", "QUIT", "al").await, "Quit: not your address");
     join(&wires, "9.9.9.2", "bo 9.9.9.2 9000").await;
     sleep(SECOND).await;
@@ -999,7 +996,7 @@ async fn of_two_nodes_with_one_id_the_first_stays_and_the_other_hears_why() {
 }
 
 #[actix::test]
-async fn who_claims_the_id_of_a_listed_peer_has_that_one_asked_at_a_pace_and_nobody_else() {
+async fn a_claim_of_a_listed_id_causes_questions_only_to_the_listed_peer_at_a_bounded_rate() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     program(&wires, "9.9.9.1", original("al")).await;
@@ -1022,13 +1019,14 @@ async fn who_claims_the_id_of_a_listed_peer_has_that_one_asked_at_a_pace_and_nob
         told += usize::from(matches!(event, PeerEvent::TwoAddresses { .. }));
     }
     assert_eq!(told, 1);
-    // A classic `QUIT` of the second one says not which of the two leaves: the listed one is asked.
+    // A classic `QUIT` of the second node does not say which of the two leaves, so the listed one
+    // is asked.
     assert_eq!(ask(&wires, "9.9.9.1", "QUIT", "al").await, "Quit: not your address");
     assert_eq!(known(&node).await, ["al"]);
 }
 
-/// A listed peer never answers, and its id is claimed at another address, where a program says this
-/// name: where the id is listed then.
+/// A listed peer never answers, and its id is claimed at another address, where a program states
+/// this name. Returns the address at which the id is listed then.
 async fn claimed_elsewhere(answers: &'static str) -> String {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
@@ -1054,18 +1052,18 @@ async fn claimed_elsewhere(answers: &'static str) -> String {
 }
 
 #[actix::test]
-async fn a_claimed_id_moves_when_its_address_has_not_answered_three_times_and_the_new_one_does() {
+async fn a_claimed_id_moves_when_its_address_missed_three_times_and_the_new_one_answers() {
     assert_eq!(claimed_elsewhere("al").await, "9.9.9.2");
 }
 
 #[actix::test]
-async fn a_claimed_id_stays_when_another_answers_at_the_new_address() {
+async fn a_claimed_id_stays_when_another_id_answers_at_the_new_address() {
     assert_eq!(claimed_elsewhere("eve").await, "9.9.9.1");
 }
 
 #[cfg(feature = "tls")]
 #[actix::test]
-async fn a_proven_id_is_its_own_and_needs_no_question() {
+async fn a_proven_id_joins_only_for_itself_and_is_verified_without_a_dial() {
     use actix_peer::transport::tls::{NodeIdentity, TlsTransport};
 
     tokio::time::pause();
@@ -1079,12 +1077,12 @@ async fn a_proven_id_is_its_own_and_needs_no_question() {
     let (own, other) = (NodeIdentity::for_tests("eve"), NodeIdentity::for_tests("al"));
     for (id, host, expected) in [
         (other.id(), "eve", "Not your id"),
-        // Its id is its own, the host is not.
+        // Its own id, but not its own host.
         (own.id(), "al", "Join: not your address"),
         (own.id(), "eve", "Join: peer added"),
     ] {
         let mut io = eve.dial(&"node:9000".parse().unwrap()).await.unwrap();
-        io.writer.write_all(&said("JOIN", &format!("{id} {host} 9000"))).await.unwrap();
+        io.writer.write_all(&frame("JOIN", format!("{id} {host} 9000"))).await.unwrap();
         let heard = heard(&mut io).await;
         assert!(heard.contains(expected), "{heard}");
     }
@@ -1094,13 +1092,13 @@ async fn a_proven_id_is_its_own_and_needs_no_question() {
 }
 
 #[actix::test]
-async fn a_liar_that_tells_of_ten_thousand_peers_gets_its_share_and_costs_bounded_dials() {
+async fn a_peer_that_makes_up_ten_thousand_peers_gets_its_share_and_costs_bounded_dials() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let exchange = PeerExchange::new().every(SECOND).seed(1);
     let config = Config::default().max_peers(64);
     let node = builder.config(config).peer_exchange(exchange).start().await.unwrap();
-    // The first hundred are there, each in a network of its own.
+    // The first hundred exist, each in a network of its own.
     let at = move |n: usize| format!("66.{}.{}.1", n / 200, n % 200);
     for n in 0..100 {
         program(&wires, &at(n), original(format!("evil{n}").leak())).await;
@@ -1108,11 +1106,11 @@ async fn a_liar_that_tells_of_ten_thousand_peers_gets_its_share_and_costs_bounde
     let told = Rc::new(Cell::new(0));
     let tell = Rc::clone(&told);
     let liar: Answer = Rc::new(move |code| match code {
-        "NAME" => Some(said("REPL", "liar")),
+        "NAME" => Some(frame("REPL", "liar")),
         "@PEX" => {
             let first = tell.replace(tell.get() + 16);
             let lines = (first..first + 16).map(|n| format!("evil{n} {} 9000 0\n", at(n)));
-            Some(said("@PEX", &format!("1\n{}", lines.collect::<String>())))
+            Some(frame("@PEX", format!("1\n{}", lines.collect::<String>())))
         }
         _ => Some(Vec::new()),
     });
@@ -1130,7 +1128,7 @@ async fn a_liar_that_tells_of_ten_thousand_peers_gets_its_share_and_costs_bounde
     }
     let list = table(&node).await;
     assert!(list.len() > 7, "{}", list.len());
-    // Four hints of each answer at most, each once; those that are in the table are asked for more.
+    // At most four hints of each answer, each once. Peers in the table are asked for more.
     let there: BTreeSet<_> = (0..100).map(&at).chain(["65.0.0.1".to_owned()]).collect();
     dials.retain(|to| !there.contains(&to.host().to_string()));
     assert!(dials.len() <= told.get() / 16 * 4, "{}", dials.len());
@@ -1138,7 +1136,7 @@ async fn a_liar_that_tells_of_ten_thousand_peers_gets_its_share_and_costs_bounde
 }
 
 #[actix::test]
-async fn who_asks_for_peers_often_is_told_the_same_and_never_what_it_could_not_reach() {
+async fn frequent_requests_for_peers_get_the_same_answer_without_unreachable_addresses() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     let exchange = PeerExchange::new().every(SECOND * 3_600).seed(1);
@@ -1157,7 +1155,7 @@ async fn who_asks_for_peers_often_is_told_the_same_and_never_what_it_could_not_r
         all += &ask(&wires, "66.0.0.1", "@PEX", "1").await;
     }
     assert!(!all.contains("near") && !all.starts_with(&told.repeat(2)));
-    // Whoever was not seen for ten minutes is told to nobody.
+    // A peer that was not seen for ten minutes is not returned.
     sleep(SECOND * 600).await;
     assert_eq!(ask(&wires, "66.0.0.1", "@PEX", "1").await, "1\n");
     for text in ["", "2", "1\n", "\0"] {

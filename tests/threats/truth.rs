@@ -1,5 +1,5 @@
-//! Whether what errors, results and events say of a message is the truth: sent once, called or not,
-//! too long, refused.
+//! Errors, results and events are true about a message: sent once, handler called or not, too long,
+//! refused.
 
 use std::{
     sync::{
@@ -15,15 +15,17 @@ use actix_peer::{
     frame::{Frame, FrameError, TypeCode, Wire},
     handler,
     link::{AckLevel, Reason},
-    overlay::Host,
     reliable::ReliableError,
     transport::memory::{MemoryNetwork, StreamDirection},
 };
 use futures::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncReadExt, repeat};
 
-use crate::{common::SECOND, drink::drink};
+use crate::common::{
+    SECOND,
+    handlers::measure,
+    nodes::{cut_all_links, on_host, replies, zeros},
+};
 
 const BOTH: [Over; 2] = [Over::Classic, Over::Link];
 
@@ -37,14 +39,13 @@ impl Calls {
     }
 }
 
-/// `SINK` is called with a stream, which it reads to its end; `DROP` refuses one without a look at
-/// it; `NOTE` is called with what came whole.
+/// `SINK` is called with a stream and reads it to its end. `DROP` refuses a stream without reading
+/// it. `NOTE` is called with whole messages.
 fn builder(wires: &MemoryNetwork, name: &str, calls: &Calls) -> Builder {
-    let host: Host = name.parse().unwrap();
     let (sink, drop_, note) = (calls.clone(), calls.clone(), calls.clone());
     let sink = handler::from_fn(async move |msg: Incoming| {
         sink.0.fetch_add(1, Ordering::SeqCst);
-        drink(msg).await
+        measure(msg).await
     });
     let drops = handler::from_fn(async move |msg: Incoming| {
         drop_.0.fetch_add(1, Ordering::SeqCst);
@@ -55,10 +56,7 @@ fn builder(wires: &MemoryNetwork, name: &str, calls: &Calls) -> Builder {
         note.0.fetch_add(1, Ordering::SeqCst);
         Reply::one(msg.frame)
     });
-    Peer::builder()
-        .transport(wires.transport(host))
-        .id(name)
-        .listen(format!("{name}:9000"))
+    on_host(wires, name)
         .handle_stream("SINK", sink.start())
         .unwrap()
         .handle_stream("DROP", drops.start())
@@ -73,10 +71,6 @@ async fn two(wires: &MemoryNetwork) -> (Peer, Peer, Calls) {
     (builder(wires, "ada", &Calls::default()).start().await.unwrap(), bob, calls)
 }
 
-fn zeros(len: u32) -> impl AsyncRead + Send + Unpin + 'static {
-    repeat(0).take(len.into())
-}
-
 fn frame(code: &'static str, len: usize) -> Outgoing {
     Frame::new(code, vec![0; len]).into()
 }
@@ -85,14 +79,10 @@ fn body(code: &'static str, len: u32) -> Outgoing {
     Outgoing::body(code, len, zeros(len))
 }
 
-async fn ask(from: &Peer, to: &Peer, message: Outgoing) -> Result<Vec<Frame>, RequestError> {
-    from.request(to.info(), message).await?.collect().await
-}
-
-/// The verbs that send one message: what came of it, without the replies.
+/// Sends one message by a verb. Returns its result, without the replies.
 async fn send(from: &Peer, to: &Peer, asks: bool, message: Outgoing) -> Result<(), RequestError> {
     if asks {
-        ask(from, to, message).await.map(drop)
+        replies(from, to, message).await.map(drop)
     } else {
         from.notify(to.info(), message).await
     }
@@ -100,25 +90,19 @@ async fn send(from: &Peer, to: &Peer, asks: bool, message: Outgoing) -> Result<(
 
 /// Opens the link between two nodes.
 async fn open(from: &Peer, to: &Peer) {
-    ask(from, to, frame("NOTE", 0).over(Over::Link)).await.unwrap();
+    replies(from, to, frame("NOTE", 0).over(Over::Link)).await.unwrap();
 }
 
-fn abort_all(wires: &MemoryNetwork) {
-    for link in wires.links() {
-        wires.break_link(link.number());
-    }
-}
-
-/// Cuts three times what is open, each time in the middle of a long message.
+/// Cuts all links three times, each time in the middle of a long message.
 async fn cut_three_times(wires: &MemoryNetwork) {
     for _ in 0..3 {
         tokio::time::sleep(SECOND).await;
-        abort_all(wires);
+        cut_all_links(wires);
     }
 }
 
 #[actix::test]
-async fn a_message_of_which_a_byte_left_is_never_sent_again() {
+async fn a_message_of_which_one_byte_was_sent_is_never_sent_again() {
     tokio::time::pause();
     let messages: [fn() -> Outgoing; 2] = [|| frame("SINK", 8 << 20), || body("SINK", 8 << 20)];
     for (over, asks, message) in
@@ -141,12 +125,12 @@ async fn a_message_of_which_a_byte_left_is_never_sent_again() {
 }
 
 #[actix::test]
-async fn wherever_a_long_message_is_cut_its_error_knows_that_a_streaming_handler_was_called() {
+async fn wherever_a_long_message_is_cut_its_error_says_whether_it_may_have_been_handled() {
     tokio::time::pause();
     let long = 200 << 10;
     for (over, asks) in BOTH.into_iter().flat_map(|over| [(over, true), (over, false)]) {
         let mut outcomes = std::collections::BTreeSet::new();
-        // The hello, each header, and the middle of the parts.
+        // In the hello, in each header, and in the middle of the parts.
         let places = (0..40).chain((40..1_000).step_by(53)).chain((1_000..210_000).step_by(16_411));
         for bytes in places {
             let wires = MemoryNetwork::new(1);
@@ -161,17 +145,17 @@ async fn wherever_a_long_message_is_cut_its_error_knows_that_a_streaming_handler
                 outcomes.insert((possible, calls.get()));
             }
         }
-        // A one-way message of this length fits into the output of a link.
+        // A one-way message of this length fits into the output buffer of a link.
         let told = outcomes.contains(&(true, 1));
         assert!(told || (over, asks) == (Over::Link, false), "{over:?} {asks}: {outcomes:?}");
-        // Not every error could have happened to a message that was handled.
+        // At least one error excludes that the message was handled.
         let sure = outcomes.contains(&(false, 0));
         assert!(sure || over == Over::Classic, "{over:?} {asks}: {outcomes:?}");
     }
 }
 
 #[actix::test]
-async fn a_streaming_handler_that_was_called_and_is_then_refused_may_have_handled_the_message() {
+async fn a_message_refused_after_its_streaming_handler_was_called_may_have_been_handled() {
     tokio::time::pause();
     for asks in [true, false] {
         let wires = MemoryNetwork::new(1);
@@ -180,7 +164,7 @@ async fn a_streaming_handler_that_was_called_and_is_then_refused_may_have_handle
         open(&ada, &bob).await;
         assert_eq!(calls.get(), 1);
         let mut events = ada.events();
-        // Of the new limit the sender hears when it has begun.
+        // The sender learns the new limit after it has begun.
         bob.set_max_len("SINK", 70_000).unwrap();
         let sent = send(&ada, &bob, asks, frame("SINK", 2 << 20).over(Over::Link)).await;
         let error = sent.expect_err("too long");
@@ -188,7 +172,7 @@ async fn a_streaming_handler_that_was_called_and_is_then_refused_may_have_handle
         assert_eq!(calls.get(), 2);
         assert!(error.may_have_been_handled(), "{error:?}");
         assert!(matches!(error, RequestError::Reset { .. }), "{error:?}");
-        // The link lives, and the same message is not counted a second time.
+        // The link stays open, and the same message is not counted twice.
         while let Some(Some(event)) = events.next().now_or_never() {
             let told =
                 matches!(event, PeerEvent::NotifyRefused { .. } | PeerEvent::LinkClosed { .. });
@@ -198,13 +182,13 @@ async fn a_streaming_handler_that_was_called_and_is_then_refused_may_have_handle
 }
 
 #[actix::test]
-async fn a_handler_that_refuses_a_body_while_it_is_sent_may_have_handled_it() {
+async fn a_body_refused_by_its_handler_while_it_is_sent_may_have_been_handled() {
     tokio::time::pause();
     for over in BOTH {
         let wires = MemoryNetwork::new(1);
         let (ada, bob, calls) = two(&wires).await;
-        // It answers at once; what it does not read cannot be written.
-        let error = match ask(&ada, &bob, body("DROP", 64 << 20).over(over)).await {
+        // It answers at once. The rest of the body cannot be written.
+        let error = match replies(&ada, &bob, body("DROP", 64 << 20).over(over)).await {
             Ok(replies) => {
                 assert_eq!(replies, [Frame::text("ERRO", "no")], "{over:?}");
                 continue;
@@ -217,7 +201,7 @@ async fn a_handler_that_refuses_a_body_while_it_is_sent_may_have_handled_it() {
 }
 
 #[actix::test]
-async fn a_source_that_ends_after_its_handler_was_called_leaves_a_message_that_may_be_handled() {
+async fn a_message_whose_body_source_ends_after_the_handler_was_called_may_have_been_handled() {
     tokio::time::pause();
     for (over, asks) in BOTH.into_iter().flat_map(|over| [(over, true), (over, false)]) {
         let wires = MemoryNetwork::new(1);
@@ -227,7 +211,7 @@ async fn a_source_that_ends_after_its_handler_was_called_leaves_a_message_that_m
         tokio::time::sleep(SECOND).await;
         assert_eq!(calls.get(), 1, "{over:?} {asks}");
         assert!(error.may_have_been_handled(), "{over:?} {asks}: {error:?}");
-        // Nothing left where nothing was there to be sent.
+        // No byte was sent, because the source gave none.
         let none = Outgoing::body("SINK", 1 << 20, zeros(0)).over(Over::Link);
         let error = send(&ada, &bob, asks, none).await.unwrap_err();
         assert!(!error.may_have_been_handled(), "{asks}: {error:?}");
@@ -236,7 +220,7 @@ async fn a_source_that_ends_after_its_handler_was_called_leaves_a_message_that_m
 }
 
 #[actix::test]
-async fn a_request_that_gets_no_more_credit_in_its_middle_may_have_been_handled() {
+async fn a_request_that_runs_out_of_credit_midway_may_have_been_handled() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let calls = Calls::default();
@@ -254,13 +238,13 @@ async fn a_request_that_gets_no_more_credit_in_its_middle_may_have_been_handled(
     let ada = builder(&wires, "ada", &calls).config(config).start().await.unwrap();
     let message = frame("KEEP", 8 << 20).over(Over::Link);
     let begun = tokio::time::Instant::now();
-    let error = ask(&ada, &bob, message).await.unwrap_err();
+    let error = replies(&ada, &bob, message).await.unwrap_err();
     assert_eq!((calls.get(), begun.elapsed().as_secs()), (1, limit.as_secs()));
     assert!(error.may_have_been_handled(), "{error:?}");
 }
 
 #[actix::test]
-async fn a_classic_message_that_a_stop_cuts_in_its_middle_may_have_been_handled() {
+async fn a_classic_message_that_a_stop_aborts_midway_may_have_been_handled() {
     tokio::time::pause();
     for asks in [true, false] {
         let wires = MemoryNetwork::new(1);
@@ -278,8 +262,8 @@ async fn a_classic_message_that_a_stop_cuts_in_its_middle_may_have_been_handled(
     }
 }
 
-/// What came of many one-way messages: how many were sent, handled, and told to be refused, and why
-/// the link ended, if it did.
+/// The results of many one-way messages: how many were sent, handled and reported as refused, and
+/// why the link ended, if it did.
 struct Sum {
     sent: u64,
     handled: u64,
@@ -287,7 +271,7 @@ struct Sum {
     ended: Option<Reason>,
 }
 
-/// Sends 1,000 messages of which each so many has a code that the other node refuses.
+/// Sends 1,000 messages. Every `each`th of them has a code that the other node refuses.
 async fn notify_all(wires: &MemoryNetwork, each: u64, code: &'static str) -> Sum {
     let (ada, bob, calls) = two(wires).await;
     let mut events = ada.events();
@@ -312,15 +296,15 @@ async fn notify_all(wires: &MemoryNetwork, each: u64, code: &'static str) -> Sum
 }
 
 #[actix::test]
-async fn what_notify_all_returns_and_what_was_refused_add_up() {
+async fn the_result_of_notify_all_and_the_refusals_add_up() {
     tokio::time::pause();
     for each in [1, 2, 5, 100] {
-        // Mostly so many refusals that the sender is banned.
+        // In most cases so many refusals that the sender is banned.
         for rate in [0, 10 << 10] {
             let wires = MemoryNetwork::new(1);
             wires.bandwidth(std::num::NonZeroU64::new(rate));
             let Sum { sent, handled, refused, ended } = notify_all(&wires, each, "NOPE").await;
-            // What is under way when the link ends reaches no handler, and is told as well.
+            // Messages in flight when the link ends reach no handler, and are reported as well.
             assert_eq!((sent, handled + refused), (1_000, 1_000), "{each} {rate}");
             assert!(refused >= 1_000 / each, "{each} {rate}: {refused}");
             let banned = Some(Reason::GOING_AWAY).filter(|_| each < 10);
@@ -330,7 +314,7 @@ async fn what_notify_all_returns_and_what_was_refused_add_up() {
 }
 
 #[actix::test]
-async fn refusals_of_what_came_before_a_goodbye_are_told() {
+async fn refusals_of_messages_before_a_goodbye_are_reported() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, bob, calls) = two(&wires).await;
@@ -346,7 +330,7 @@ async fn refusals_of_what_came_before_a_goodbye_are_told() {
     assert_eq!((calls.get() - 1, told.collect::<Vec<_>>().await), (5, vec![5]));
 }
 
-/// That an error says that a message is too long: its code, its length and the limit.
+/// Checks that an error says that a message is too long, with its code, its length and the limit.
 fn assert_too_long(error: &RequestError, code: &str, len: u64, most: u64) {
     let RequestError::NotSendable(FrameError::TooLong { code: of, length, limit }) = error else {
         panic!("{error:?}")
@@ -364,7 +348,7 @@ impl Wire for Text {
 }
 
 #[actix::test]
-async fn a_message_that_is_too_long_is_an_error_at_once_whatever_the_verb() {
+async fn a_too_long_message_is_an_error_at_once_with_every_verb() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let calls = Calls::default();
@@ -381,7 +365,7 @@ async fn a_message_that_is_too_long_is_an_error_at_once_whatever_the_verb() {
     let keep = || Frame::new("KEEP", vec![0; 10 << 10]);
     while ada.notify(bob.info(), keep()).now_or_never().is_some() {}
     let begun = tokio::time::Instant::now();
-    // `HUGE` has no handler, so that the length of its hello holds.
+    // `HUGE` has no handler, so the limit of the hello holds.
     for (code, len, most) in
         [("NOTE", 101, 100), ("SINK", 70_001, 70_000), ("HUGE", 16_385, 16_384)]
     {
@@ -396,7 +380,7 @@ async fn a_message_that_is_too_long_is_an_error_at_once_whatever_the_verb() {
         let error = ada.notify_all(bob.info(), [whole()]).await.unwrap_err();
         assert_eq!(error.sent, 0);
         assert_too_long(&error.source, code, len, most);
-        // What is to be acknowledged comes whole.
+        // Messages that are to be acknowledged are sent whole.
         let most = most.min(16 << 10);
         let acked = ada.notify_acked(bob.info(), whole(), AckLevel::Handled).await;
         assert_too_long(&acked.unwrap_err(), code, len, most);
@@ -413,32 +397,32 @@ async fn a_message_that_is_too_long_is_an_error_at_once_whatever_the_verb() {
     };
     assert_too_long(&error, "TEXT", 21, 10);
     assert_eq!(begun.elapsed(), Duration::ZERO);
-    // Nothing came, nobody is to blame, and the link lives.
+    // No message arrived, no source is charged, and the link stays open.
     tokio::time::sleep(SECOND).await;
     assert_eq!((calls.get(), bob.status().await.counts.errors_too_long), (1, 0));
     assert_eq!(ada.status().await.links.len(), 1);
 }
 
 #[actix::test]
-async fn a_length_that_changes_holds_on_links_that_are_open() {
+async fn a_changed_length_limit_holds_on_open_links() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, bob, calls) = two(&wires).await;
     let sent = async |code: &'static str, len| {
         tokio::time::sleep(SECOND).await;
         let before = calls.get();
-        let sent = ask(&ada, &bob, frame(code, len).over(Over::Link)).await;
+        let sent = replies(&ada, &bob, frame(code, len).over(Over::Link)).await;
         assert_eq!(calls.get() - before, usize::from(sent.is_ok()), "{sent:?}");
         sent.map(drop)
     };
     sent("NOTE", 200).await.unwrap();
     bob.set_max_len("NOTE", 100).unwrap();
     assert_too_long(&sent("NOTE", 200).await.unwrap_err(), "NOTE", 200, 100);
-    // A handler is found by the code in upper case as well.
+    // A handler is also found by the upper-case form of the code.
     assert_too_long(&sent("note", 200).await.unwrap_err(), "note", 200, 100);
     bob.set_max_len("NOTE", 300).unwrap();
     sent("NOTE", 200).await.unwrap();
-    // A handler of streams that comes, goes, and comes back.
+    // A handler of streams that is added, removed, and added again.
     let long = 2 << 20;
     sent("SINK", long).await.unwrap();
     let sink = bob.unregister("SINK".parse().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Who is no longer admitted is out at once.
+//! Changes of the admission take effect at once.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn answered(from: &Peer, to: &Peer, over: Over) -> Result<(), RequestError
 }
 
 #[actix::test]
-async fn a_ban_while_connected_breaks_the_links_of_both_directions_at_once() {
+async fn a_ban_breaks_the_open_links_of_both_directions_at_once() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     for dialled_by_bob in [false, true] {
@@ -54,7 +54,7 @@ async fn a_ban_while_connected_breaks_the_links_of_both_directions_at_once() {
             _ => None,
         });
         assert_eq!(closed.now_or_never(), Some(ada.id().clone()));
-        // The others stay, and it does not come back.
+        // The others stay, and the banned peer does not return.
         answered(&cyd, &bob, Over::Link).await.unwrap();
         assert!(answered(&ada, &bob, Over::Any).await.is_err());
         assert!(answered(&bob, &ada, Over::Any).await.is_err());
@@ -63,7 +63,7 @@ async fn a_ban_while_connected_breaks_the_links_of_both_directions_at_once() {
 }
 
 #[actix::test]
-async fn who_is_banned_is_no_peer_any_more_and_the_others_are() {
+async fn a_banned_peer_is_removed_from_the_table_and_the_others_stay() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let admission = Admission::open();
@@ -76,7 +76,7 @@ async fn who_is_banned_is_no_peer_any_more_and_the_others_are() {
         answered(&node, &bob, Over::Link).await.unwrap();
         others.push(node);
     }
-    // Who is not there changes nothing.
+    // A ban of an id without connections changes nothing.
     admission.ban(&id_of("nobody"));
     turns().await;
     assert_eq!(bob.peers().list().await.unwrap().len(), 2);
@@ -126,7 +126,7 @@ async fn a_ban_while_a_handler_works_closes_the_connection_before_it_answers() {
 }
 
 #[actix::test]
-async fn a_ban_of_whom_this_node_asks_is_an_error_that_says_so() {
+async fn a_request_to_a_peer_that_is_banned_meanwhile_fails_with_that_reason() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let admission = Admission::open();
@@ -145,14 +145,14 @@ async fn a_ban_of_whom_this_node_asks_is_an_error_that_says_so() {
 }
 
 #[actix::test]
-async fn a_ban_during_the_handshake_is_not_too_late() {
+async fn a_ban_during_the_handshake_takes_effect() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     wires.latency(SECOND / 10..SECOND / 10);
     let (of_ada, of_bob) = (Admission::open(), Admission::open());
     let bob = start("bob", transport(&wires, "bob").admission(of_bob.clone())).await;
     let ada = start("ada", transport(&wires, "ada").admission(of_ada.clone())).await;
-    // Six ways of the network, and two more for the question and the answer.
+    // Six latencies of the network, and two more for the question and the answer.
     for (after, by_ada) in (0..14).flat_map(|after| [(after, false), (after, true)]) {
         let asked = answered(&ada, &bob, Over::Classic);
         let ban = async {
@@ -171,7 +171,7 @@ async fn a_ban_during_the_handshake_is_not_too_late() {
 }
 
 #[actix::test]
-async fn an_allow_list_lets_nobody_in_without_a_proof() {
+async fn an_allow_list_admits_only_proven_ids() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let admission = Admission::open();

@@ -1,4 +1,4 @@
-//! A ban is about who proves an id, wherever that is.
+//! Bans of proven ids, wherever they connect from.
 
 use actix_peer::{
     Config, Outgoing, Over, Peer, PeerEvent, RequestError,
@@ -15,9 +15,12 @@ use actix_peer::{
 use futures::{FutureExt, StreamExt};
 use tokio::io::AsyncWriteExt;
 
-use crate::{SECOND, all, counts, host, id_of, links, node_with, pass, start, transport, turns};
+use crate::{
+    SECOND, all, common::frames::frame, counts, host, id_of, links, node_with, pass, start,
+    transport, turns,
+};
 
-/// Whoever has the key of `id`, on the host `at`.
+/// A transport on the host `at` with the key of `id`.
 fn elsewhere(wires: &MemoryNetwork, id: &str, at: &str) -> TlsTransport {
     TlsTransport::over(host(wires, at), NodeIdentity::for_tests(id))
 }
@@ -27,17 +30,16 @@ async fn answered(from: &Peer, to: &Peer, over: Over) -> Result<(), RequestError
     from.request(to.info(), echo).await?.collect().await.map(drop)
 }
 
-/// What comes back for a request on a connection over this transport; nothing when it is refused.
+/// The reply to a request on a connection over this transport; empty if it is refused.
 async fn say(over: &TlsTransport, to: &Peer, code: &str, text: &str) -> Vec<u8> {
     let mut io = over.dial(to.info().address()).await.unwrap();
-    let len = u32::try_from(text.len()).unwrap().to_be_bytes();
-    io.writer.write_all(&[code.as_bytes(), &len, text.as_bytes()].concat()).await.ok();
+    io.writer.write_all(&frame(code, text)).await.ok();
     io.writer.flush().await.ok();
     all(&mut io).await
 }
 
 #[actix::test]
-async fn who_misbehaves_under_a_proven_id_is_banned_with_it_wherever_it_connects_from() {
+async fn a_proven_id_that_misbehaves_is_banned_wherever_it_connects_from() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let config = Config::default().ban_at(20).ban_time(60 * SECOND);
@@ -48,7 +50,7 @@ async fn who_misbehaves_under_a_proven_id_is_banned_with_it_wherever_it_connects
     answered(&far, &bob, Over::Link).await.unwrap();
     assert_eq!((links(&bob).await.len(), wires.connections()), (2, 2));
     let mut events = bob.events();
-    // Twice the name of somebody else, from another host than the link.
+    // Sends the id of another node twice, from another host than the link.
     let eve = transport(&wires, "eve");
     for _ in 0..2 {
         let heard = say(&eve, &bob, "QUIT", id_of("ada").as_str()).await;
@@ -64,11 +66,11 @@ async fn who_misbehaves_under_a_proven_id_is_banned_with_it_wherever_it_connects
     }
     let source = Offender::from(&"eve:9000".parse::<Address>().unwrap());
     assert_eq!(banned, [source, Offender::Id(id_of("eve"))]);
-    // Its link is cut, and the one of somebody else stays.
+    // Its link is closed, and the link of the other peer stays.
     let left: Vec<_> = links(&bob).await.into_iter().map(|link| link.address.to_string()).collect();
     assert_eq!(left, ["ada:9000"]);
     assert_eq!(wires.connections(), 1);
-    // It is refused from where it was and from where it never was, after the handshake.
+    // It is refused from its old host and from a new one, after the handshake.
     let before = counts(&bob).await;
     for at in ["far", "farther"] {
         assert_eq!(say(&elsewhere(&wires, "eve", at), &bob, "NAME", "").await, b"", "{at}");
@@ -79,19 +81,19 @@ async fn who_misbehaves_under_a_proven_id_is_banned_with_it_wherever_it_connects
     let after = counts(&bob).await;
     assert!(after.connections_banned >= before.connections_banned + 4);
     assert_eq!(after.errors_handshake, before.errors_handshake);
-    assert_eq!(after.exchanges_in, before.exchanges_in, "nothing of it is handled");
-    // The host is nobody's id: who proves another one there is served.
+    assert_eq!(after.exchanges_in, before.exchanges_in, "no request of the banned peer is handled");
+    // The host itself is not banned: another proven id is served from there.
     let cyd = elsewhere(&wires, "cyd", "far");
     assert!(say(&cyd, &bob, "NAME", "").await.starts_with(b"REPL"));
     answered(&ada, &bob, Over::Link).await.unwrap();
-    // And when the ban is over it is served again.
+    // After the ban it is served again.
     pass(61 * SECOND).await;
     let heard = say(&elsewhere(&wires, "eve", "farther"), &bob, "NAME", "").await;
     assert!(heard.starts_with(b"REPL"), "{heard:?}");
 }
 
 #[actix::test]
-async fn nothing_is_sent_to_an_id_that_this_node_has_banned() {
+async fn nothing_is_sent_to_a_banned_id() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = start("ada", transport(&wires, "ada")).await;
@@ -99,7 +101,7 @@ async fn nothing_is_sent_to_an_id_that_this_node_has_banned() {
     answered(&ada, &eve, Over::Link).await.unwrap();
     assert!(ada.ban(id_of("eve"), 60 * SECOND));
     turns().await;
-    assert_eq!(wires.connections(), 0, "its link is cut");
+    assert_eq!(wires.connections(), 0, "its link is closed");
     let before = counts(&eve).await.exchanges_in;
     let (known, address) = (eve.info(), eve.info().address().to_string());
     for over in [Over::Any, Over::Link, Over::Classic] {
@@ -119,7 +121,7 @@ async fn nothing_is_sent_to_an_id_that_this_node_has_banned() {
     }
     assert_eq!(counts(&eve).await.exchanges_in, before);
     assert_eq!(links(&ada).await.len(), 0);
-    // Who proves another id is not concerned, and the end of the ban is no pause between dials.
+    // A peer with another proven id is not affected, and the end of the ban leaves no backoff.
     let cyd = start("cyd", transport(&wires, "cyd")).await;
     answered(&ada, &cyd, Over::Link).await.unwrap();
     assert!(ada.unban(id_of("eve")));

@@ -1,4 +1,4 @@
-//! Whoever says that it is somebody else is not believed.
+//! Claims of another id or address than the proven one are refused.
 
 use std::future::poll_fn;
 
@@ -16,24 +16,21 @@ use actix_peer::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{SECOND, all, counts, host, id_of, info, links, pass, start, transport};
-
-fn encoded(frame: &Frame) -> Vec<u8> {
-    let mut bytes = frame.code().as_bytes().to_vec();
-    bytes.extend_from_slice(&u32::try_from(frame.data().len()).unwrap().to_be_bytes());
-    bytes.extend_from_slice(frame.data());
-    bytes
-}
+use crate::{
+    SECOND, all,
+    common::frames::{encoded, frame},
+    counts, host, id_of, info, links, pass, start, transport,
+};
 
 fn hello(id: &str, host: &str) -> Vec<u8> {
     let hello = format!(
         r#"{{"version":1,"id":"{id}","host":"{host}","port":9000,"window":65536,
         "max_message":1024,"max_open":8,"incarnation":1,"features":[]}}"#
     );
-    encoded(&Frame::new("@LNK", hello.into_bytes()))
+    frame("@LNK", hello)
 }
 
-/// What comes back for these bytes, on a connection over this transport.
+/// The reply to these bytes, on a connection over this transport.
 async fn say(over: &impl Transport, to: &Peer, bytes: &[u8]) -> Vec<u8> {
     let mut io = over.dial(to.info().address()).await.unwrap();
     io.writer.write_all(bytes).await.unwrap();
@@ -59,7 +56,7 @@ async fn a_hello_with_another_id_than_the_proven_one_is_refused_and_counted() {
     assert!(links(&bob).await.is_empty());
 }
 
-/// A node that takes one connection over this transport, and does with it what `work` does.
+/// A node that accepts one connection over this transport and runs `work` on it.
 async fn fake<R>(over: TlsTransport, at: &str, work: impl AsyncFnOnce(Io) -> R) -> R {
     let mut listener = over.listen(&at.parse().unwrap()).await.unwrap();
     let io = poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
@@ -67,7 +64,7 @@ async fn fake<R>(over: TlsTransport, at: &str, work: impl AsyncFnOnce(Io) -> R) 
 }
 
 #[actix::test]
-async fn a_hello_that_answers_with_another_id_is_an_error_that_says_so() {
+async fn an_answering_hello_with_another_id_is_an_error_that_says_so() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = start("ada", transport(&wires, "ada")).await;
@@ -78,7 +75,7 @@ async fn a_hello_that_answers_with_another_id_is_an_error_that_says_so() {
     });
     let to: Address = "eve:9000".parse().unwrap();
     let asked = async {
-        // The other one is to listen first.
+        // The other side has to listen first.
         pass(SECOND).await;
         ada.request(&to, Outgoing::from(Frame::empty("ECHO")).over(Over::Link)).await
     };
@@ -88,12 +85,12 @@ async fn a_hello_that_answers_with_another_id_is_an_error_that_says_so() {
     let expected = IdentityFault::ClaimsAnother { at, proven, claimed };
     assert!(matches!(&error, RequestError::Identity(fault) if *fault == expected), "{error:?}");
     assert_eq!(error.cause(), Cause::Remote);
-    assert!(!sent.windows(4).any(|bytes| bytes == b"ECHO"), "nothing was sent to it");
+    assert!(!sent.windows(4).any(|bytes| bytes == b"ECHO"), "the message was not sent");
     assert_eq!(counts(&ada).await.errors_not_your_id, 1);
 }
 
 #[actix::test]
-async fn nobody_joins_or_leaves_in_the_name_of_another() {
+async fn a_join_or_quit_in_the_name_of_another_id_is_refused() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -119,7 +116,7 @@ async fn nobody_joins_or_leaves_in_the_name_of_another() {
         known.iter().map(|entry| entry.info().id().clone()).collect::<Vec<_>>(),
         [id_of("ada")]
     );
-    // In its own name everybody may.
+    // Every node may join in its own name.
     let own = encoded(&Frame::text("JOIN", info("eve", "eve").to_string()));
     assert!(say(&eve, &bob, &own).await.starts_with(b"REPL"));
     let own = encoded(&Frame::text("QUIT", id_of("eve").to_string()));
@@ -127,7 +124,7 @@ async fn nobody_joins_or_leaves_in_the_name_of_another() {
 }
 
 #[actix::test]
-async fn without_a_proof_nobody_has_an_id_that_is_a_key() {
+async fn an_id_that_is_a_key_is_refused_without_a_proof() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob").plain(Plain::Served)).await;
@@ -143,7 +140,7 @@ async fn without_a_proof_nobody_has_an_id_that_is_a_key() {
     }
     let counts = counts(&bob).await;
     assert_eq!((counts.errors_not_your_id, counts.links_opened), (6, 0));
-    // Other ids are only claimed, as ever.
+    // Other ids are only claimed, as before.
     let join = Frame::text("JOIN", "eve:9000 eve 9000");
     assert!(say(&eve, &bob, &encoded(&join)).await.starts_with(b"REPL"));
 }
@@ -190,14 +187,15 @@ async fn a_routed_message_with_a_false_origin_is_refused_and_counted() {
         assert_eq!(ask(origin, trace).await, NOT_YOURS, "{origin} {trace:?}");
     }
     assert_eq!(counts(&bob).await.errors_not_your_id, 7);
-    // From the node itself it is proven; what it passes on is by its own word.
+    // The origin is proven if the message comes from it directly. A forwarded message only claims
+    // its origin.
     let text = |answer: Vec<u8>| String::from_utf8(answer[8..].to_vec()).unwrap();
     assert_eq!(text(ask(eve, &[eve]).await), format!("Proven({eve:?})"));
     assert_eq!(text(ask(ada, &[ada, eve]).await), format!("Claimed({ada:?})"));
 }
 
 #[actix::test]
-async fn who_says_that_it_listens_where_another_does_gets_none_of_its_messages() {
+async fn a_node_that_claims_the_address_of_another_gets_none_of_its_messages() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let cyd = start("cyd", transport(&wires, "cyd")).await;
@@ -214,8 +212,8 @@ async fn who_says_that_it_listens_where_another_does_gets_none_of_its_messages()
         cyd.request(bob.info(), message).await.unwrap().collect().await.unwrap()
     };
     assert_eq!(ask().await, [Frame::text("ECHO", "x")]);
-    // And again while Bob's link is open, with ids on either side of this node's: of two links of one peer
-    // the ids decide which one stays.
+    // The same while Bob's link is open, with ids on either side of this node's id: of two links of
+    // one peer the ids decide which one stays.
     let dials = wires.dials();
     let names = ["eve", "mallory", "trudy", "oscar", "victor", "sybil", "chuck", "walter"];
     assert!(names.iter().any(|name| id_of(name) < *cyd.id()));
@@ -227,7 +225,7 @@ async fn who_says_that_it_listens_where_another_does_gets_none_of_its_messages()
         io.writer.flush().await.unwrap();
         io.reader.read_u8().await.unwrap();
         assert_eq!(ask().await, [Frame::text("ECHO", "x")]);
-        assert_eq!(wires.dials(), dials + n, "{name}: over the link that there was");
+        assert_eq!(wires.dials(), dials + n, "{name}: the existing link is used");
     }
 }
 
@@ -236,7 +234,7 @@ fn identity(name: &str) -> actix_peer::transport::tls::NodeIdentity {
 }
 
 #[actix::test]
-async fn a_contact_that_gives_another_name_than_its_own_is_not_joined() {
+async fn a_contact_that_states_another_id_than_its_own_is_not_joined() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = start("ada", transport(&wires, "ada")).await;

@@ -9,7 +9,7 @@ use std::{
 
 use actix_peer::transport::tls::{IdentityError, NodeIdentity};
 
-/// A folder of a test's own, removed in the end.
+/// A folder for one test, removed at its end.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -26,7 +26,7 @@ impl Folder {
         self.0.join("node.pem")
     }
 
-    /// The names in it.
+    /// The names in the folder.
     fn names(&self) -> Vec<String> {
         let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
         fs::read_dir(&self.0).unwrap().map(|entry| name(entry.unwrap())).collect()
@@ -52,7 +52,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn what_is_stored_is_loaded_again_and_nothing_is_left_beside_it() {
+fn a_stored_identity_is_loaded_again_and_no_other_file_is_left() {
     let folder = Folder::new();
     let identity = NodeIdentity::generate().unwrap();
     identity.store(folder.file()).unwrap();
@@ -74,11 +74,8 @@ fn only_the_owner_can_read_the_file_and_one_that_others_can_read_is_refused() {
         let error = NodeIdentity::load(folder.file()).unwrap_err();
         let IdentityError::ReadableByOthers { mode, .. } = &error else { panic!("{error:?}") };
         assert_eq!(*mode, wrong);
-        assert!(
-            error.to_string().contains(&format!("mode {wrong:04o}): set its mode to 0600")),
-            "{error}"
-        );
-        // Not replaced by a new one, either.
+        assert!(error.to_string().contains(&format!("mode {wrong:04o}, wanted 0600")), "{error}");
+        // It is not replaced by a new one either.
         assert!(NodeIdentity::load_or_generate(folder.file()).is_err());
     }
     for right in [0o600, 0o400] {
@@ -88,7 +85,7 @@ fn only_the_owner_can_read_the_file_and_one_that_others_can_read_is_refused() {
 }
 
 #[test]
-fn an_identity_is_never_written_over() {
+fn an_identity_file_is_never_overwritten() {
     let folder = Folder::new();
     fs::write(folder.file(), "something").unwrap();
     let error = NodeIdentity::generate().unwrap().store(folder.file()).unwrap_err();
@@ -98,7 +95,7 @@ fn an_identity_is_never_written_over() {
 }
 
 #[test]
-fn many_who_start_at_once_have_one_identity() {
+fn concurrent_starts_share_one_identity() {
     let folder = Folder::new();
     let ids: Vec<_> = thread::scope(|scope| {
         let load = || NodeIdentity::load_or_generate(folder.file()).unwrap().id().clone();
@@ -110,7 +107,7 @@ fn many_who_start_at_once_have_one_identity() {
 }
 
 #[test]
-fn what_is_no_key_is_an_error_that_names_the_file() {
+fn a_file_without_a_key_is_an_error_that_names_the_file() {
     let folder = Folder::new();
     let missing = NodeIdentity::load(folder.file()).unwrap_err();
     assert!(matches!(missing, IdentityError::Read { .. }), "{missing:?}");
@@ -120,7 +117,7 @@ fn what_is_no_key_is_an_error_that_names_the_file() {
     let error = NodeIdentity::load(folder.file()).unwrap_err();
     assert!(matches!(error, IdentityError::Malformed { .. }), "{error:?}");
     assert!(error.to_string().contains("node.pem"));
-    // A folder, and a device that would never end.
+    // A folder, and an endless device.
     for path in [folder.0.as_path(), Path::new("/dev/zero")] {
         let error = NodeIdentity::load(path).unwrap_err();
         assert!(matches!(error, IdentityError::NotAFile { .. }), "{error:?}");
@@ -132,7 +129,7 @@ fn what_is_no_key_is_an_error_that_names_the_file() {
 
 #[cfg(unix)]
 #[test]
-fn a_pipe_in_the_place_of_the_file_holds_nobody_up() {
+fn a_pipe_in_the_place_of_the_file_does_not_block() {
     let folder = Folder::new();
     let made = std::process::Command::new("mkfifo").arg(folder.file()).status();
     assert!(made.unwrap().success());
@@ -144,7 +141,7 @@ fn a_pipe_in_the_place_of_the_file_holds_nobody_up() {
 }
 
 #[test]
-fn the_key_is_in_no_message() {
+fn the_private_key_is_in_no_message() {
     let folder = Folder::new();
     let identity = NodeIdentity::generate().unwrap();
     identity.store(folder.file()).unwrap();

@@ -1,4 +1,4 @@
-//! Others than nodes of this crate at a port for TLS: wrong keys, wrong versions, wrong protocols.
+//! Other programs at a TLS port: wrong keys, wrong versions, wrong protocols.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use crate::{SECOND, all, counts, host, pass, start, transport};
 
-/// A key, and a certificate that somebody has signed with it.
+/// A private key, and a certificate that is signed with it.
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
     MC4CAQAwBQYDK2VwBCIEIGw4F3pHV3Jzx9f/L79p2aNRc4SZLBbL8gexCFO5ntjd\n\
     -----END PRIVATE KEY-----\n";
@@ -46,10 +46,10 @@ const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n\
     WkyoaJndY4yTMvhEgiL80bXwhgV5CvwC\n\
     -----END CERTIFICATE-----\n";
 
-/// What `openssl` shows as the public key of `KEY`.
+/// The public key of `KEY` as `openssl` shows it.
 const ID: &str = "5ef9d43e8e7dd1eb58f77ab28bd8d2f7b0859b8d88ea75fa335728dd9d8d7e19";
 
-/// Believes everything.
+/// Accepts every certificate and signature.
 #[derive(Debug)]
 struct Gullible {
     raw: bool,
@@ -141,7 +141,7 @@ fn shown_as(shown: Vec<CertificateDer<'static>>) -> Arc<CertifiedKey> {
     Arc::new(CertifiedKey::new(shown, any_eddsa_type(&key).unwrap()))
 }
 
-/// A public key as it is shown in a handshake.
+/// A public key in the encoding of a handshake.
 fn spki(id: &str) -> CertificateDer<'static> {
     let byte = |at: usize| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap();
     let prefix = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -152,7 +152,7 @@ fn own_key() -> Arc<dyn ResolvesClientCert> {
     Arc::new(AlwaysResolvesClientRawPublicKeys::new(shown_as(vec![spki(ID)])))
 }
 
-/// A client that shows this key, and accepts every server.
+/// A client that shows this key and accepts every server.
 fn client(key: Option<Arc<dyn ResolvesClientCert>>) -> ClientConfig {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&TLS13])
@@ -171,7 +171,7 @@ type Stream = TlsStream<Join<Reader, Writer>>;
 type Reader = Box<dyn tokio::io::AsyncRead + Send + Unpin>;
 type Writer = Box<dyn tokio::io::AsyncWrite + Send + Unpin>;
 
-/// Connects, and waits until the node says that it admits the client: the frame `@ADM`.
+/// Connects, and waits for the frame `@ADM`, by which the node admits the client.
 async fn connect(
     wires: &MemoryNetwork,
     to: &Peer,
@@ -195,7 +195,7 @@ fn alert(error: &std::io::Error) -> Option<AlertDescription> {
 }
 
 #[actix::test]
-async fn the_key_is_the_id_that_openssl_sees() {
+async fn the_id_is_the_public_key_that_openssl_shows() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -207,19 +207,19 @@ async fn the_key_is_the_id_that_openssl_sees() {
 }
 
 #[actix::test]
-async fn who_was_banned_does_not_come_back_by_an_old_session() {
+async fn a_banned_client_cannot_return_with_an_old_session() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let admission = Admission::open();
     let bob = start("bob", transport(&wires, "bob").admission(admission.clone())).await;
-    // It keeps sessions as long as it can, and would send early data.
+    // The client keeps sessions as long as it can, and would send early data.
     let mut config = client(Some(own_key()));
     config.enable_early_data = true;
     let config = Arc::new(config);
     for _ in 0..3 {
         let mut stream = connect(&wires, &bob, &config).await.unwrap();
         assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
-        // A ticket would come now at the latest.
+        // A ticket would arrive by now.
         stream.write_all(b"WHO_\0\0\0\0").await.unwrap();
         stream.read_to_end(&mut Vec::new()).await.unwrap();
         assert_eq!(stream.get_ref().1.tls13_tickets_received(), 0);
@@ -230,7 +230,7 @@ async fn who_was_banned_does_not_come_back_by_an_old_session() {
 }
 
 #[actix::test]
-async fn a_key_that_one_has_not_the_private_part_of_is_worth_nothing() {
+async fn a_public_key_without_its_private_key_proves_nothing() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let admission = Admission::allow_list([crate::id_of("ada")]);
@@ -245,7 +245,7 @@ async fn a_key_that_one_has_not_the_private_part_of_is_worth_nothing() {
     assert_eq!(counts(&bob).await.errors_handshake, 1);
 }
 
-/// What a node gets that asks for Bob where a server shows this key.
+/// The error of a node that asks for Bob at a server that shows this key.
 async fn asks_for_bob(key: Arc<CertifiedKey>) -> IdentityFault {
     let wires = MemoryNetwork::new(1);
     let ada = start("ada", transport(&wires, "ada")).await;
@@ -261,7 +261,7 @@ async fn asks_for_bob(key: Arc<CertifiedKey>) -> IdentityFault {
         let io = std::future::poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
         let Io { reader, writer, .. } = io;
         let stream = TlsAcceptor::from(Arc::new(config)).accept(join(reader, writer)).await;
-        assert!(stream.is_err(), "the dialler does not show its key to somebody else");
+        assert!(stream.is_err(), "the dialler does not show its key to another peer");
     };
     let asked = async {
         pass(SECOND).await;
@@ -276,15 +276,15 @@ async fn asks_for_bob(key: Arc<CertifiedKey>) -> IdentityFault {
 }
 
 #[actix::test]
-async fn who_shows_the_key_of_another_when_dialled_is_neither_believed_nor_named() {
+async fn a_server_that_shows_the_key_of_another_is_neither_accepted_nor_named() {
     tokio::time::pause();
-    // Bob's key, without its private part: nothing is known of who is there.
+    // Bob's public key without its private part: the error names no id.
     let stolen = asks_for_bob(shown_as(vec![spki(crate::id_of("bob").as_str())])).await;
     assert!(matches!(stolen, IdentityFault::Handshake { .. }), "{stolen:?}");
-    // Cyd's key, likewise: it is not Cyd who is there.
+    // The same with Cyd's key: the error does not name Cyd.
     let stolen = asks_for_bob(shown_as(vec![spki(crate::id_of("cyd").as_str())])).await;
     assert!(matches!(stolen, IdentityFault::Handshake { .. }), "{stolen:?}");
-    // Its own key: that is told.
+    // The server's own key: the error names its id.
     let own = asks_for_bob(shown_as(vec![spki(ID)])).await;
     assert!(
         matches!(&own, IdentityFault::WrongPeer { found, .. } if found.as_str() == ID),
@@ -314,7 +314,7 @@ async fn a_client_without_a_key_or_with_a_certificate_is_refused() {
 }
 
 #[actix::test]
-async fn more_than_one_key_or_something_long_in_its_place_is_refused() {
+async fn more_than_one_key_or_an_oversized_key_is_refused() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -328,7 +328,7 @@ async fn more_than_one_key_or_something_long_in_its_place_is_refused() {
     assert_eq!(counts(&bob).await.errors_handshake, 3);
 }
 
-/// Shows whatever there is as a raw key.
+/// Shows these bytes as a raw key.
 #[derive(Debug)]
 struct Certificates(Arc<CertifiedKey>);
 
@@ -360,12 +360,12 @@ async fn another_protocol_over_tls_is_refused() {
 }
 
 #[actix::test]
-async fn an_older_version_of_tls_is_refused_without_a_plain_word() {
+async fn an_older_version_of_tls_is_refused_without_a_plain_frame() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
     for version in [1, 2, 3] {
-        // A whole ClientHello of TLS 1.0 to 1.2: version, random, no session, two ciphers.
+        // A complete ClientHello of TLS 1.0 to 1.2: version, random, no session, two ciphers.
         let mut hello = vec![3, version];
         hello.extend_from_slice(&[7; 32]);
         hello.extend_from_slice(&[0, 0, 4, 0xc0, 0x2b, 0xc0, 0x2f, 1, 0]);
@@ -375,14 +375,14 @@ async fn an_older_version_of_tls_is_refused_without_a_plain_word() {
         let mut io = host(&wires, "old").dial(bob.info().address()).await.unwrap();
         io.writer.write_all(&record).await.unwrap();
         let answer = all(&mut io).await;
-        // One fatal alert: protocol version, or what it says of a hello without extensions.
+        // One fatal alert: protocol version, or the reply to a hello without extensions.
         assert_eq!((answer.len(), answer[0], answer[5]), (7, 0x15, 2), "{version}: {answer:?}");
     }
     assert_eq!(counts(&bob).await.errors_handshake, 3);
 }
 
 #[actix::test]
-async fn a_tls_client_at_a_plain_port_is_told_so_and_learns_what_is_there() {
+async fn a_tls_dial_to_a_plain_port_fails_with_an_error_that_says_so() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let old = start("old", host(&wires, "old")).await;

@@ -1,4 +1,4 @@
-//! Handshakes that are late, many, or cut; and connections that are cut behind them.
+//! Handshakes that are late, numerous or truncated, and connections that break afterwards.
 
 use std::future::poll_fn;
 
@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{SECOND, all, counts, host, id_of, pass, start, transport};
 
-/// A ClientHello of TLS 1.3 begins so, and has as much as its record says.
+/// The first bytes of a ClientHello of TLS 1.3. Its record announces more.
 const HELLO: [u8; 11] = [0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
 
 async fn answered(from: &Peer, to: &Peer) -> Result<(), RequestError> {
@@ -28,7 +28,7 @@ async fn answered(from: &Peer, to: &Peer) -> Result<(), RequestError> {
 }
 
 #[actix::test]
-async fn a_connection_that_says_nothing_is_cut_after_ten_seconds() {
+async fn a_silent_connection_is_closed_after_ten_seconds() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -45,7 +45,7 @@ async fn a_connection_that_says_nothing_is_cut_after_ten_seconds() {
 }
 
 #[actix::test]
-async fn single_bytes_do_not_renew_the_time_of_a_handshake() {
+async fn single_bytes_do_not_extend_the_timeout_of_a_handshake() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -62,7 +62,7 @@ async fn single_bytes_do_not_renew_the_time_of_a_handshake() {
 }
 
 #[actix::test]
-async fn one_time_limit_goes_for_the_handshake_and_the_first_frame() {
+async fn one_timeout_covers_the_handshake_and_the_first_frame() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     wires.latency(SECOND..SECOND);
@@ -75,7 +75,7 @@ async fn one_time_limit_goes_for_the_handshake_and_the_first_frame() {
 }
 
 #[actix::test]
-async fn a_flood_of_handshakes_from_one_source_keeps_nobody_else_out() {
+async fn a_flood_of_handshakes_from_one_source_excludes_no_other_source() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob").max_handshakes(8)).await;
@@ -99,14 +99,14 @@ async fn a_flood_of_handshakes_from_one_source_keeps_nobody_else_out() {
     answered(&ada, &bob).await.unwrap();
 }
 
-/// What `to` answers to `NAME`.
+/// The answer of `to` to `NAME`.
 async fn name(from: &Peer, to: &Peer) -> Vec<Frame> {
     let message = Outgoing::from(Frame::empty("NAME")).over(Over::Classic);
     from.request(to.info(), message).await.unwrap().collect().await.unwrap()
 }
 
 #[actix::test]
-async fn a_node_that_is_full_says_so_after_the_handshake_and_not_to_a_flood() {
+async fn a_full_node_says_so_after_the_handshake_and_not_to_a_flood() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let builder = Peer::builder().transport(transport(&wires, "bob")).listen("bob:9000");
@@ -115,7 +115,7 @@ async fn a_node_that_is_full_says_so_after_the_handshake_and_not_to_a_flood() {
     let taken = transport(&wires, "cyd").dial(bob.info().address()).await.unwrap();
     let ada = start("ada", transport(&wires, "ada")).await;
     assert_eq!(name(&ada, &bob).await, [Frame::text("ERRO", "Busy")]);
-    // A plain word is for who speaks plain.
+    // A plain frame is only sent to a plain caller.
     let mut io = host(&wires, "eve").dial(bob.info().address()).await.unwrap();
     io.writer.write_all(b"NAME\0\0\0\0").await.unwrap();
     assert_eq!(all(&mut io).await, b"ERRO\0\0\0\x04Busy");
@@ -141,7 +141,7 @@ async fn a_node_that_is_full_says_so_after_the_handshake_and_not_to_a_flood() {
 }
 
 #[actix::test]
-async fn connections_with_tls_count_for_their_source_as_long_as_they_are_open() {
+async fn tls_connections_count_against_their_source_while_they_are_open() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let builder = Peer::builder().transport(transport(&wires, "bob")).listen("bob:9000");
@@ -171,7 +171,7 @@ async fn connections_with_tls_count_for_their_source_as_long_as_they_are_open() 
 }
 
 #[actix::test]
-async fn a_dial_that_nobody_answers_ends_in_time() {
+async fn an_unanswered_dial_ends_in_time() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let mut listener = host(&wires, "bob").listen(&"bob:9000".parse().unwrap()).await.unwrap();
@@ -189,7 +189,7 @@ async fn a_dial_that_nobody_answers_ends_in_time() {
         begun.elapsed().as_secs()
     };
     assert_eq!(tokio::join!(accept, dial).1, 10);
-    // A node has less patience.
+    // A node has a shorter timeout than the transport.
     let accept = async {
         loop {
             std::mem::forget(poll_fn(|cx| listener.poll_accept(cx)).await);
@@ -206,8 +206,8 @@ async fn a_dial_that_nobody_answers_ends_in_time() {
     assert!(matches!(took, futures::future::Either::Right((5, _))));
 }
 
-/// A node that answers one request with these bytes, and then ends the connection politely or cuts
-/// it.
+/// A node that answers one request with these bytes, and then closes the connection cleanly or
+/// aborts it.
 async fn cut_reply(polite: bool) -> Result<Vec<Frame>, RequestError> {
     let wires = MemoryNetwork::new(1);
     let ada = start("ada", transport(&wires, "ada")).await;
@@ -236,7 +236,7 @@ async fn cut_reply(polite: bool) -> Result<Vec<Frame>, RequestError> {
 }
 
 #[actix::test]
-async fn replies_that_are_cut_between_two_frames_are_no_short_success() {
+async fn replies_that_are_cut_between_two_frames_are_an_error() {
     tokio::time::pause();
     assert_eq!(cut_reply(true).await.unwrap(), [Frame::text("REPL", "one")]);
     let error = cut_reply(false).await.unwrap_err();
@@ -245,7 +245,7 @@ async fn replies_that_are_cut_between_two_frames_are_no_short_success() {
 }
 
 #[actix::test]
-async fn what_is_encrypted_leaves_at_once_and_not_with_what_is_said_next() {
+async fn encrypted_data_is_sent_at_once_and_not_with_the_next_write() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, bob) = (
@@ -253,7 +253,7 @@ async fn what_is_encrypted_leaves_at_once_and_not_with_what_is_said_next() {
         start("bob", transport(&wires, "bob")).await,
     );
     let begun = Instant::now();
-    // Around what the pipes of the network and the buffers of the library hold.
+    // Around the capacity of the network's pipes and of the library's buffers.
     for len in (0..40).map(|n| 8_000 * n).chain([60_000, 65_000, 500_000, 1_000_000]) {
         for over in [Over::Classic, Over::Link] {
             let frame = Frame::new("ECHO", vec![7; len]);
@@ -266,7 +266,7 @@ async fn what_is_encrypted_leaves_at_once_and_not_with_what_is_said_next() {
 }
 
 #[actix::test]
-async fn a_node_asks_and_is_asked_over_tcp_at_once_and_in_bulk() {
+async fn nodes_exchange_concurrent_large_messages_over_tcp_in_both_directions() {
     let (ada, bob) = (tcp("ada").await, tcp("bob").await);
     let data = vec![7; 1 << 20];
     let ask = async |from: &Peer, to: &Peer, over| {

@@ -1,4 +1,16 @@
-//! Nodes that prove who they are, over the memory network in virtual time and over TCP.
+//! Nodes that prove their ids, over the memory network on a paused clock and over TCP.
+//!
+//! - `admission`: changes of the admission take effect at once.
+//! - `bans`: bans of proven ids.
+//! - `claims`: claims of another id or address are refused.
+//! - `files`: the file with the private key.
+//! - `foreign`: other programs at a TLS port.
+//! - `handshakes`: late, numerous and truncated handshakes.
+//! - `outcomes`: the result of a message, by the ids and admissions of both sides.
+//! - `overlay`: look-ups and membership with proven ids.
+//! - `plain`: TLS and plain connections on one port.
+//!
+//! Several files of `tests/links` run here as well, so that their promises hold over TLS.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,12 +34,14 @@ mod plain;
 mod both;
 #[path = "../links/broken.rs"]
 mod broken;
-#[path = "../links/common.rs"]
+#[path = "../common/mod.rs"]
 mod common;
 #[path = "../links/credit.rs"]
 mod credit;
 #[path = "../links/many.rs"]
 mod many;
+#[path = "../links/nodes.rs"]
+mod nodes;
 #[path = "../links/pool.rs"]
 mod pool;
 #[path = "../links/reliable.rs"]
@@ -42,25 +56,24 @@ use actix_peer::{
     Builder, Incoming, Peer, PeerId, PeerInfo, Reply,
     frame::Frame,
     handler,
-    node::Counts,
-    overlay::Host,
     transport::{
         Io, Transport,
-        memory::{MemoryNetwork, MemoryTransport},
+        memory::MemoryNetwork,
         tls::{NodeIdentity, TlsTransport},
     },
 };
 use tokio::io::AsyncReadExt;
 
-use self::common::{
-    Recorder, SECOND, Taken, ask, builder, echo, event, links, node, node_with, pass, via, zeros,
+use self::{
+    common::{
+        SECOND,
+        handlers::{self, Recorder, Taken},
+        nodes::{counts, cut_all_links, host, zeros},
+    },
+    nodes::{ask, builder, echo, event, links, node, node_with, pass, via},
 };
 
-fn host(wires: &MemoryNetwork, name: &str) -> MemoryTransport {
-    wires.transport(name.parse::<Host>().unwrap())
-}
-
-/// The host `name`, whose node is always the same.
+/// The transport of the host `name`, which always has the same identity.
 fn transport(wires: &MemoryNetwork, name: &str) -> TlsTransport {
     TlsTransport::over(host(wires, name), NodeIdentity::for_tests(name))
 }
@@ -75,47 +88,42 @@ fn info(id: &str, name: &str) -> PeerInfo {
     format!("{} {name} 9000", id_of(id)).parse().unwrap()
 }
 
-/// A node on the host `name` over this transport, that tells at `WHO_` who asked.
+/// A node on the host `name` over this transport. `WHO_` answers with the identity of its caller.
 async fn start(name: &str, transport: impl Transport) -> Peer {
     let who = handler::from_fn(async |msg: Incoming| {
         Reply::one(Frame::text("REPL", format!("{:?}", msg.sender().identity())))
     });
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
     let builder = Peer::builder().transport(transport).listen(format!("{name}:9000")).well_known();
     let builder = builder.handle("WHO_", who.start()).unwrap();
-    builder.handle("ECHO", echo.start()).unwrap().start().await.unwrap()
+    builder.handle("ECHO", handlers::echo()).unwrap().start().await.unwrap()
 }
 
-/// Lets everybody who is ready have their turn, and no time pass.
+/// Lets all ready tasks run without passing time.
 async fn turns() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
 }
 
-async fn counts(peer: &Peer) -> Counts {
-    peer.status().await.counts
-}
-
-/// All that comes, until the other side ends it or breaks it.
+/// Everything that arrives until the other side ends or breaks the connection.
 async fn all(io: &mut Io) -> Vec<u8> {
     let mut all = Vec::new();
     io.reader.read_to_end(&mut all).await.ok();
     all
 }
 
-/// What may be said of a message on a link that was cut, and how often it was handled then: of half
-/// of a record it is known that nobody can read it.
+/// What an error may say of a message on a cut link, with the number of times that it was handled.
+/// A truncated record cannot be decrypted, so its messages are known not to be handled.
 const TRUTHS: [(bool, usize); 2] = [(false, 0), (true, 1)];
 
-/// Bytes that a handshake takes in either direction, at most.
+/// The maximum of bytes that a handshake takes in either direction.
 const HANDSHAKE: u64 = 900;
 
-/// What encryption adds to what the links of both sides send in one of the tests, at least.
+/// The minimum of bytes that encryption adds to the links of both sides in one of the tests.
 const RECORDS: u64 = 300;
 
-/// Where a connection is cut: here and there in what goes over the wire, from the handshake on or,
-/// as links begin to speak, behind it. At all places it would take minutes.
+/// Where a connection is cut: at some positions of the encrypted bytes, from the handshake on or,
+/// if `from` is not zero, after it. All positions would take minutes.
 fn cuts(from: u64, to: u64) -> impl Iterator<Item = u64> {
     let from = if from == 0 { 0 } else { from + HANDSHAKE };
     (from..=to + HANDSHAKE + RECORDS).step_by(11)

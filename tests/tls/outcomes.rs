@@ -1,4 +1,4 @@
-//! What comes of a message, by who is there and whom both sides admit.
+//! The result of a message, by the node at the address and the admissions of both sides.
 
 use actix::Actor;
 use actix_peer::{
@@ -53,7 +53,7 @@ async fn peers_on_each_others_lists_see_each_others_proven_ids() {
         assert_eq!(ask(&bob, ada.info(), over).await, proven(bob.id()));
     }
     assert!(links(&ada).await.iter().chain(&links(&bob).await).all(|link| link.proven));
-    // By the address alone, too, and to itself.
+    // By the address alone as well, and to itself.
     assert_eq!(ask(&ada, bob.info().address(), Over::Any).await, proven(ada.id()));
     assert_eq!(ask(&ada, ada.info(), Over::Any).await, proven(ada.id()));
     bob.join("ada:9000").await.unwrap();
@@ -62,7 +62,7 @@ async fn peers_on_each_others_lists_see_each_others_proven_ids() {
 }
 
 #[actix::test]
-async fn a_node_that_is_not_admitted_hears_so_whatever_it_sends() {
+async fn a_node_that_is_not_admitted_is_told_so_whatever_it_sends() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     for admission in [Admission::allow_list([]), Admission::ban_list([id_of("ada")])] {
@@ -81,7 +81,7 @@ async fn a_node_that_is_not_admitted_hears_so_whatever_it_sends() {
         assert!(ada.join("bob:9000").await.is_err());
         let counts = counts(&bob).await;
         assert_eq!((counts.exchanges_in, counts.errors_handshake), (0, 10), "{counts:?}");
-        // From the moment on that it is admitted, it is served.
+        // As soon as it is admitted, it is served.
         admission.allow(ada.id());
         assert_eq!(ask(&ada, bob.info(), Over::Any).await, proven(ada.id()));
         tokio::join!(ada.stop(), bob.stop());
@@ -89,7 +89,7 @@ async fn a_node_that_is_not_admitted_hears_so_whatever_it_sends() {
 }
 
 #[actix::test]
-async fn a_node_does_not_talk_to_whom_it_does_not_admit() {
+async fn a_node_sends_nothing_to_a_peer_that_it_does_not_admit() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let admission = Admission::ban_list([id_of("bob")]);
@@ -101,13 +101,13 @@ async fn a_node_does_not_talk_to_whom_it_does_not_admit() {
         assert_eq!(fault(&error), &IdentityFault::NotAdmitted { at, id });
         assert_eq!(error.cause(), Cause::Node);
     }
-    // It breaks the handshake off before it has shown its own key.
+    // The node aborts the handshake before it shows its own key.
     let counts = counts(&bob).await;
     assert_eq!((counts.errors_handshake, counts.exchanges_in), (2, 0), "{counts:?}");
 }
 
 #[actix::test]
-async fn another_peer_at_the_address_is_an_error_that_a_person_understands() {
+async fn another_peer_at_the_address_is_a_readable_error() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, eve) = (
@@ -116,7 +116,7 @@ async fn another_peer_at_the_address_is_an_error_that_a_person_understands() {
     );
     // Eve has taken over Bob's address.
     let bob = info("bob", "eve");
-    // With the first error he goes, because the node that is there gives another name.
+    // Bob is removed with the first error, because the node at his address states another name.
     let is_known = async || ada.peers().add(bob.clone()).await.map(|_| ());
     let (at, expected, found) = (eve.info().address().clone(), id_of("bob"), id_of("eve"));
     let wrong = IdentityFault::WrongPeer { at, expected, found };
@@ -143,17 +143,19 @@ async fn another_peer_at_the_address_is_an_error_that_a_person_understands() {
             }
         }
         assert_eq!(links(&ada).await.len(), usize::from(linked));
-        // Whoever is there may be asked all the same, by the address; its link is not Bob's.
+        // The node at the address can be asked by the address. Its link does not count as Bob's.
         assert_eq!(ask(&ada, eve.info().address(), Over::Link).await, proven(ada.id()));
     }
-    // The two, and what her name is, each of the six times that she was found in Bob's place.
+    // The two requests, and the question for her name each of the six times that she was found in
+    // Bob's place.
     assert_eq!(counts(&eve).await.exchanges_in, 2 + 6);
 }
 
 #[actix::test]
-async fn those_who_wait_for_one_dial_get_an_answer_of_their_own() {
+async fn callers_that_wait_for_one_dial_get_a_result_of_their_own() {
     tokio::time::pause();
-    // Who is first, and so begins the dial: somebody who asks for another, or for whom is there.
+    // Which caller begins the dial: one that asks for another id, or one that asks for the node
+    // that is there.
     for first in 0..3 {
         let wires = MemoryNetwork::new(1);
         wires.latency(SECOND / 50..SECOND / 20);
@@ -183,13 +185,13 @@ async fn those_who_wait_for_one_dial_get_an_answer_of_their_own() {
 }
 
 #[actix::test]
-async fn a_peer_whose_address_has_got_another_node_is_given_up_by_the_ping_sweep() {
+async fn the_ping_sweep_removes_a_peer_whose_address_has_another_node() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let sweep = actix_peer::PingSweep::default();
     let builder = Peer::builder().transport(transport(&wires, "ada")).listen("ada:9000");
     let ada = builder.stabilizer(sweep).start().await.unwrap();
-    // Eve is where Bob was, and says that she is Bob.
+    // Eve is at Bob's address, and claims to be Bob.
     let pong = handler::from_fn(async |_: Incoming| {
         Reply::one(Frame::text("PONG", id_of("bob").to_string()))
     });
@@ -217,12 +219,12 @@ async fn an_id_that_is_not_the_key_is_refused_at_the_start() {
 }
 
 #[actix::test]
-async fn a_kept_message_takes_the_link_of_a_peer_that_has_proved_its_id_wherever_that_is() {
+async fn a_waiting_reliable_message_uses_the_link_of_a_proven_peer_at_any_address() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = start("ada", transport(&wires, "ada")).await;
     let bob = start("bob", transport(&wires, "bob")).await;
-    // Nobody listens there; bob is behind it, and dials by itself.
+    // No node listens there. Bob is elsewhere, and dials by himself.
     let elsewhere = PeerInfo::new(bob.id().clone(), "elsewhere:9000".parse().unwrap()).unwrap();
     let sent = ada.send_reliable(elsewhere, who(Over::Link), AckLevel::Handled);
     let dial = async {

@@ -1,4 +1,4 @@
-//! Networks that nobody knows whole, and membership, of nodes that prove who they are.
+//! Networks with partial tables, and membership, with proven ids.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use actix_peer::{
 use crate::{SECOND, builder, pass};
 
 #[actix::test]
-async fn look_ups_records_and_routes_work_where_ids_are_proven() {
+async fn look_ups_records_and_routes_work_with_proven_ids() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(5);
     let mut nodes: Vec<Peer> = Vec::new();
@@ -41,7 +41,7 @@ async fn look_ups_records_and_routes_work_where_ids_are_proven() {
 }
 
 #[actix::test]
-async fn members_that_prove_who_they_are_find_who_is_down() {
+async fn members_with_proven_ids_detect_which_member_is_down() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(6);
     let mut nodes: Vec<Peer> = Vec::new();

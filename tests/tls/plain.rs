@@ -1,4 +1,4 @@
-//! One port for TLS and plain connections, or for TLS alone.
+//! TLS and plain connections on one port, and ports for TLS only.
 
 use actix_peer::{
     Config, Outgoing, Over, Peer, PeerEvent, Refusal, RequestError,
@@ -21,7 +21,7 @@ fn echo(over: Over) -> Outgoing {
 }
 
 #[actix::test]
-async fn plain_text_on_a_port_for_tls_alone_gets_one_frame_that_says_so() {
+async fn plain_text_on_a_tls_only_port_gets_one_frame_that_says_so() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -44,7 +44,7 @@ async fn plain_text_on_a_port_for_tls_alone_gets_one_frame_that_says_so() {
 }
 
 #[actix::test]
-async fn a_node_that_explains_nothing_closes_plain_connections_without_a_word() {
+async fn a_node_without_explanations_closes_plain_connections_without_a_frame() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let builder = Peer::builder().transport(transport(&wires, "bob")).listen("bob:9000");
@@ -55,7 +55,7 @@ async fn a_node_that_explains_nothing_closes_plain_connections_without_a_word() 
 }
 
 #[actix::test]
-async fn one_port_serves_both_and_tells_them_apart() {
+async fn one_port_serves_tls_and_plain_connections_and_distinguishes_them() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob").plain(Plain::Served)).await;
@@ -73,14 +73,14 @@ async fn one_port_serves_both_and_tells_them_apart() {
             );
         }
     }
-    // The other way round: an id that is no key is dialled in plain.
+    // In the other direction: an id that is no key is dialled in plain.
     let replies = bob.request(plain.info(), echo(Over::Any)).await.unwrap().collect().await;
     assert_eq!(replies.unwrap(), [Frame::text("ECHO", "x")]);
     assert_eq!(links(&bob).await.len(), 2);
 }
 
 #[actix::test]
-async fn a_network_without_tls_is_joined_through_a_contact_that_is_named_for_that() {
+async fn a_plain_network_is_joined_only_through_a_contact_that_is_configured_as_plain() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (old, other) =
@@ -90,7 +90,7 @@ async fn a_network_without_tls_is_joined_through_a_contact_that_is_named_for_tha
         let over = transport(&wires, "ada").plain(plain);
         let ada = start("ada", over.plain_at(old.info().address().clone())).await;
         let joined = ada.join("old:9000").await;
-        // Those that it names have ids that are no keys, and are dialled in plain.
+        // The nodes that it lists have ids that are no keys, and are dialled in plain.
         let added = joined.map_or(0, |report| report.added().len());
         assert_eq!(added, if plain == Plain::Served { 2 } else { 0 });
         ada.stop().await;
@@ -126,7 +126,7 @@ async fn a_node_with_tls_never_falls_back_to_plain() {
 }
 
 #[actix::test]
-async fn plain_links_end_at_once_when_only_those_on_a_list_are_admitted() {
+async fn plain_links_end_at_once_when_an_allow_list_is_set() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let admission = Admission::open();
@@ -150,10 +150,10 @@ async fn plain_links_end_at_once_when_only_those_on_a_list_are_admitted() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever comes first, in whichever pieces: the node closes the connection in the end, and
-    /// serves the next one.
+    /// Whatever the first bytes are, and however they are split, the node closes the connection in
+    /// the end and serves the next one.
     #[test]
-    fn any_first_bytes_harm_nobody(
+    fn arbitrary_first_bytes_do_no_harm(
         bytes in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..80),
             proptest::collection::vec(any::<u8>(), 0..80).prop_map(|mut rest| {
@@ -171,7 +171,7 @@ proptest! {
             let bob = start("bob", transport(&wires, "bob").plain(plain)).await;
             let mut io = host(&wires, "eve").dial(bob.info().address()).await.unwrap();
             for piece in bytes.chunks(piece) {
-                // It may have ended the connection already.
+                // The node may have closed the connection already.
                 io.writer.write_all(piece).await.ok();
                 tokio::task::yield_now().await;
             }

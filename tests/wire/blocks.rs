@@ -1,14 +1,14 @@
-//! The worked examples of `src/protocol.md`: blocks of bytes with what they mean beside them.
+//! The worked examples of `src/protocol.md`: blocks of bytes with their meaning beside them.
 
 const PAGE: &str = include_str!("../../src/protocol.md");
 
-/// Blanks that separate bytes from their meaning.
+/// The blanks that separate bytes from their meaning.
 const GAP: &str = "  ";
 
 /// One example.
 pub(crate) struct Block {
     pub(crate) name: String,
-    /// Bytes, and what the text beside them says.
+    /// Bytes, and the text beside them.
     pub(crate) fields: Vec<(Vec<u8>, String)>,
 }
 
@@ -19,16 +19,20 @@ impl Block {
 
     fn read(text: &str) -> Self {
         let mut lines = text.lines();
-        let (name, sentence) =
-            lines.next().unwrap().split_once(": ").expect("a name and a sentence");
+        let (name, sentence) = lines
+            .next()
+            .unwrap()
+            .split_once(": ")
+            .expect("a block begins with its name and a sentence");
         assert!(!sentence.is_empty());
         let mut fields: Vec<(Vec<u8>, String)> = Vec::new();
         for line in lines {
             let (hex, meaning) = line.split_once(GAP).unwrap_or((line, ""));
-            let byte = |digits| u8::from_str_radix(digits, 16).expect("two hexadecimal digits");
+            let byte =
+                |digits| u8::from_str_radix(digits, 16).expect("a byte has two hexadecimal digits");
             let bytes = hex.split_whitespace().map(byte);
             match meaning.trim() {
-                "" => fields.last_mut().expect("a meaning in the first line").0.extend(bytes),
+                "" => fields.last_mut().expect("the first line has a meaning").0.extend(bytes),
                 meaning => fields.push((bytes.collect(), meaning.to_owned())),
             }
         }

@@ -1,10 +1,10 @@
-//! The page `src/protocol.md` says what the code does: its examples are decoded, and its tables are
+//! The page `src/protocol.md` matches the code: its examples are decoded, and its tables are
 //! compared with the code in both directions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -23,8 +23,8 @@ use tokio_util::codec::Decoder;
 
 use crate::{
     blocks::{Block, block, blocks},
+    common::{frames::shown, sources::rust_files},
     incoming::{connect, say},
-    support::shown,
 };
 
 type Set = BTreeSet<String>;
@@ -50,7 +50,7 @@ fn bytes(name: &str) -> Vec<u8> {
     block(name).bytes()
 }
 
-/// Bytes as the frames that they are, and nothing behind them.
+/// Decodes bytes into frames, without a rest.
 fn frames(bytes: &[u8]) -> Vec<Frame> {
     let mut buffer = BytesMut::from(bytes);
     let mut frames = Vec::new();
@@ -62,7 +62,7 @@ fn frames(bytes: &[u8]) -> Vec<Frame> {
     frames
 }
 
-/// The one frame of an example.
+/// The only frame of an example.
 fn frame(name: &str) -> Frame {
     let mut frames = frames(&bytes(name));
     assert_eq!(frames.len(), 1, "{name}");
@@ -76,7 +76,7 @@ fn varint(bytes: &[u8]) -> u64 {
     sevens.fold(0, |sum, seven| sum << 7 | seven)
 }
 
-/// What the text beside bytes says of them, as far as it says something that can be compared.
+/// Compares bytes with the text beside them, as far as the text can be compared.
 fn compare(bytes: &[u8], meaning: &str) -> Result<(), String> {
     const FREE: [&str; 7] = [
         "the data of the file",
@@ -120,7 +120,7 @@ fn compare(bytes: &[u8], meaning: &str) -> Result<(), String> {
 // ---- examples ----
 
 #[test]
-fn every_example_is_what_the_text_beside_it_says() {
+fn every_example_matches_the_text_beside_it() {
     let all = blocks();
     let names: Set = all.iter().map(|block| block.name.clone()).collect();
     assert_eq!(names.len(), all.len(), "two examples have one name");
@@ -135,7 +135,7 @@ fn every_example_is_what_the_text_beside_it_says() {
 }
 
 #[test]
-fn every_code_of_the_framework_has_an_example() {
+fn every_framework_code_has_an_example() {
     let all = blocks().iter().map(Block::bytes).collect::<Vec<_>>();
     for code in codes_in_the_code() {
         let has = all.iter().any(|bytes| bytes.starts_with(code.as_bytes()));
@@ -143,7 +143,7 @@ fn every_code_of_the_framework_has_an_example() {
     }
 }
 
-/// The answer of the node to the first example is the others.
+/// Checks that a node answers the first example with the others.
 async fn answers(node: &Peer, conversation: &[(&str, &[&str])]) {
     for (request, replies) in conversation {
         let expected: Vec<u8> = replies.iter().flat_map(|reply| bytes(reply)).collect();
@@ -152,7 +152,7 @@ async fn answers(node: &Peer, conversation: &[(&str, &[&str])]) {
 }
 
 #[actix::test]
-async fn the_examples_of_classic_exchanges_are_what_a_node_answers() {
+async fn the_examples_of_classic_exchanges_match_the_answers_of_a_node() {
     let node = crate::incoming::ada().start().await.unwrap();
     let conversation: &[(&str, &[&str])] = &[
         ("name-request", &["name-reply"]),
@@ -212,7 +212,7 @@ impl Two {
         two
     }
 
-    /// What the dialler has to say is these examples; the acceptor gets it.
+    /// Checks that the output of the dialler equals these examples, and passes it to the acceptor.
     #[track_caller]
     fn ada_says(&mut self, names: &[&str]) {
         let said = output(&mut self.ada);
@@ -262,7 +262,7 @@ fn the_hello_in_the_examples_is_read_and_written() {
 }
 
 #[test]
-fn the_examples_of_messages_over_a_link_are_what_its_two_sides_say() {
+fn the_examples_of_messages_over_a_link_match_what_its_two_sides_send() {
     let mut two = Two::open(1 << 20, &[]);
     two.ada.one_way(NEWS, b"hi").unwrap();
     two.ada_says(&["one-way"]);
@@ -307,7 +307,7 @@ fn the_examples_of_messages_over_a_link_are_what_its_two_sides_say() {
 }
 
 #[test]
-fn the_examples_of_control_frames_are_what_the_two_sides_of_a_link_say() {
+fn the_examples_of_control_frames_match_what_the_two_sides_of_a_link_send() {
     // Half of the window is granted again at once.
     let cost = 65_546;
     let mut two = Two::open(2 * cost, &FEATURES);
@@ -357,7 +357,7 @@ fn the_examples_of_control_frames_are_what_the_two_sides_of_a_link_say() {
     assert_eq!(closed, Some(LinkEvent::Closed { reason: Reason::PROTOCOL, remote: true }));
 }
 
-/// What a side of a link does with frames of the dialler: the reason with which it ends the link.
+/// Passes frames of the dialler to a link. Returns the reason with which it ends, if it does.
 fn ends_with(frames: &[Frame]) -> Option<u16> {
     let mut two = Two::open(4 * 65_541, &["series"]);
     frames.iter().for_each(|frame| two.bob.handle(frame.clone(), two.now));
@@ -371,17 +371,23 @@ fn link_frame(code: &[u8; 4], exchange: u32, flags: u8, payload: &[u8]) -> Frame
     Frame::new(code, [&exchange.to_be_bytes()[..], &[flags], payload].concat())
 }
 
+// Flags of a frame on a link.
+const OPEN: u8 = 1;
+const END: u8 = 2;
+const MORE: u8 = 4;
+const NUMBERED: u8 = 16;
+
+/// A one-way message with this many bytes of data.
+fn one_way_message(len: usize) -> Frame {
+    link_frame(b"NEWS", 0, 0, &vec![0; len])
+}
+
 #[test]
 fn every_kind_of_bad_input_on_the_page_ends_a_link_with_its_reason() {
-    const OPEN: u8 = 1;
-    const END: u8 = 2;
-    const MORE: u8 = 4;
-    const NUMBERED: u8 = 16;
-    let frame = link_frame;
+    let (frame, message) = (link_frame, one_way_message);
     let asked = || frame(b"ECHO", 1, OPEN | END, b"");
     let numbers = |level| [&[0; 16][..], &[level], &[0; 8]].concat();
-    let message = |n| frame(b"NEWS", 0, 0, &vec![0; n]);
-    // The number of the line, and what it names.
+    // The number of the row, and the input that it describes.
     let cases: &[(usize, &[Frame])] = &[
         (0, &[message(MAX_PAYLOAD + 1)]),
         (0, &[Frame::new("NEWS", vec![0; 4])]),
@@ -419,12 +425,17 @@ fn every_kind_of_bad_input_on_the_page_ends_a_link_with_its_reason() {
         let expected = if at == 0 { 2 } else { 10 };
         assert_eq!(ends_with(frames), Some(expected), "line {line}: {frames:?}");
     }
-    // What is as near as can be to it is taken.
+}
+
+#[test]
+fn the_nearest_valid_input_to_the_bad_input_on_the_page_is_accepted() {
+    let (frame, message) = (link_frame, one_way_message);
+    let asked = frame(b"ECHO", 1, OPEN | END, b"");
     let parts = vec![frame(b"ECHO", 1, MORE, b""); 98];
     let good: &[&[Frame]] = &[
         &[message(MAX_PAYLOAD)],
         &[message(65_536), message(65_536), message(65_536), message(65_536)],
-        &[asked(), frame(b"@CRD", 1, 0, &[0; 4])],
+        &[asked, frame(b"@CRD", 1, 0, &[0; 4])],
         &[&[frame(b"ECHO", 1, OPEN | MORE, b"")], &parts[..], &[frame(b"ECHO", 1, END, b"")]]
             .concat(),
         &[frame(b"@XYZ", 0, 0, b"")],
@@ -502,7 +513,7 @@ fn the_examples_of_kademlia_are_read_and_written() {
 
 #[cfg(feature = "kademlia")]
 #[test]
-fn the_numbers_of_refusals_of_kademlia_are_those_in_the_table() {
+fn the_refusal_numbers_of_kademlia_match_the_table() {
     use actix_peer::overlay::kademlia::message::{Answer, Response};
 
     let rows = table("why");
@@ -518,23 +529,26 @@ fn the_numbers_of_refusals_of_kademlia_are_those_in_the_table() {
         assert_eq!(row[1], number.to_string());
         assert!(refused(number).is_some(), "{number}");
     }
-    assert!(refused(u8::try_from(rows.len()).unwrap()).is_none(), "one more than in the table");
+    assert!(
+        refused(u8::try_from(rows.len()).unwrap()).is_none(),
+        "a number beyond the table is unknown"
+    );
 }
 
 #[cfg(feature = "swim")]
 #[test]
-fn the_examples_of_the_membership_are_what_members_answer() {
+fn the_examples_of_the_membership_match_the_answers_of_members() {
     use actix_peer::overlay::swim::{Membership, SwimConfig};
 
     fn member(info: &str, life: u64, now: Instant) -> Membership {
         Membership::new(info.parse().unwrap(), life, SwimConfig::lan(3), 1, now)
     }
-    /// What it sends; of a datagram up to its updates.
+    /// Checks the output of a member against an example, up to the updates of the datagram.
     fn sent(member: &mut Membership, name: &str) {
         let whole = bytes(name);
         let field = |(_, meaning): &(Vec<u8>, String)| !meaning.starts_with("updates = ");
         let until = block(name).fields.iter().take_while(|of| field(of)).map(|of| of.0.len()).sum();
-        // Behind code, length, version, kind and the length of the datagram.
+        // After code, length, version, kind and the length of the datagram.
         let begin = if name == "swim-here" { 8 } else { 11 };
         let expected = &whole[begin..until];
         let sends: Vec<_> = std::iter::from_fn(|| member.next_send()).collect();
@@ -578,7 +592,7 @@ fn the_examples_of_the_membership_are_what_members_answer() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn the_key_in_the_example_is_that_of_rfc_8032_and_its_id_is_the_one_on_the_page() {
+fn the_example_key_is_that_of_rfc_8032_and_its_id_is_the_one_on_the_page() {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
 
     use actix_peer::transport::tls::NodeIdentity;
@@ -623,32 +637,20 @@ fn tables(first: &str) -> Vec<Vec<Vec<String>>> {
     (0..lines.len()).filter(is_head).map(rows).collect()
 }
 
-/// What is between backticks in a cell.
+/// The text between backticks in a cell.
 fn code(cell: &str) -> String {
     cell.trim_matches('`').to_owned()
 }
 
-fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("target") {
-            rust_files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 /// The sources of the crate without their tests.
 fn sources() -> Vec<String> {
-    let mut files = Vec::new();
-    rust_files(&root().join("src"), &mut files);
+    let files = rust_files(&root().join("src"));
     let files = files.iter().filter(|path| !path.ends_with("tests.rs"));
     let code = files.map(|path| fs::read_to_string(path).unwrap());
     code.map(|text| text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned()).collect()
 }
 
-/// The codes of the framework that the sources name.
+/// The codes of the framework in the sources.
 fn codes_in_the_code() -> BTreeSet<TypeCode> {
     let mut codes = BTreeSet::new();
     for text in sources() {
@@ -661,7 +663,7 @@ fn codes_in_the_code() -> BTreeSet<TypeCode> {
 }
 
 #[test]
-fn every_code_of_the_framework_is_in_the_table_of_codes_and_the_reverse() {
+fn the_table_of_codes_lists_exactly_the_framework_codes() {
     let listed: Set = tables("code")
         .into_iter()
         .find(|rows| rows.iter().any(|row| row[0] == "`@LNK`"))
@@ -689,7 +691,7 @@ fn every_code_of_the_framework_is_in_the_table_of_codes_and_the_reverse() {
 }
 
 #[test]
-fn every_refusal_is_in_the_table_of_refusals_and_the_reverse() {
+fn the_table_of_refusals_lists_exactly_the_refusals() {
     let rows = tables("text").into_iter().find(|rows| rows[0].len() == 4).unwrap();
     let row = |refusal: &Refusal| {
         let handled = if refusal.reason().may_have_been_handled() { "perhaps" } else { "no" };
@@ -706,7 +708,7 @@ fn literals(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_text_of_the_well_known_messages_is_in_its_table_and_the_reverse() {
+fn the_table_of_texts_lists_exactly_those_of_the_well_known_messages() {
     let sources = sources();
     let text = sources.iter().find(|text| text.contains("\"Join: incorrect arguments\"")).unwrap();
     let code_lines: String =
@@ -733,7 +735,7 @@ fn every_text_of_the_well_known_messages_is_in_its_table_and_the_reverse() {
 }
 
 #[test]
-fn every_other_text_of_an_error_is_on_the_page() {
+fn every_other_error_text_is_on_the_page() {
     let page = page();
     let mut texts = 0;
     for source in sources() {
@@ -743,11 +745,11 @@ fn every_other_text_of_an_error_is_on_the_page() {
             assert!(page.contains(&format!("`{}", text.trim_end())), "{text:?}");
         }
     }
-    assert!(texts >= 5, "{texts}: written otherwise?");
+    assert!(texts >= 5, "only {texts} texts were found");
 }
 
 #[test]
-fn every_reason_is_in_the_table_of_reasons_and_the_reverse() {
+fn the_table_of_reasons_lists_exactly_the_reasons() {
     let rows = tables("number").into_iter().find(|rows| rows[0].len() == 4).unwrap();
     let listed: BTreeMap<u16, (String, String)> = rows
         .iter()
@@ -762,7 +764,7 @@ fn every_reason_is_in_the_table_of_reasons_and_the_reverse() {
 }
 
 #[test]
-fn every_fault_of_a_routed_message_is_in_the_table_of_faults_and_the_reverse() {
+fn the_table_of_faults_lists_exactly_those_of_routed_messages() {
     let rows = tables("number").into_iter().find(|rows| rows[0].len() == 3).unwrap();
     let listed: BTreeMap<u16, (String, String)> = rows
         .iter()
@@ -781,12 +783,13 @@ fn every_fault_of_a_routed_message_is_in_the_table_of_faults_and_the_reverse() {
     assert_eq!(listed, (0..=u16::MAX).filter_map(fault).collect());
 }
 
-/// Opens a link to the node, as the node bob that lists these features. What the node said first.
+/// Opens a link to the node as the peer bob with these features. Returns the stream and the node's
+/// hello.
 async fn greet(node: &Peer, features: &[&str]) -> (tokio::net::TcpStream, Hello) {
     let mut stream = connect(node).await;
     let hello = hello("bob", 1 << 20, features).to_frame();
     let text = hello.as_str().unwrap();
-    stream.write_all(&crate::support::frame(hello.code().as_bytes(), text)).await.unwrap();
+    stream.write_all(&crate::common::frames::frame(hello.code().as_bytes(), text)).await.unwrap();
     let theirs = Hello::from_frame(&hear(&mut stream).await).unwrap();
     (stream, theirs)
 }
@@ -802,7 +805,7 @@ async fn hear(stream: &mut tokio::net::TcpStream) -> Frame {
 }
 
 #[actix::test]
-async fn every_member_and_feature_of_a_hello_is_in_its_table_and_the_reverse() {
+async fn the_tables_of_the_hello_list_exactly_its_members_and_features() {
     let node = crate::incoming::ada().start().await.unwrap();
     let (_stream, theirs) = greet(&node, &[]).await;
     let text = theirs.to_frame();
@@ -816,7 +819,7 @@ async fn every_member_and_feature_of_a_hello_is_in_its_table_and_the_reverse() {
 }
 
 #[actix::test]
-async fn a_ping_over_a_link_says_whether_the_asker_is_listed_where_it_wants_to_know() {
+async fn a_pong_over_a_link_says_whether_the_caller_is_listed_if_both_support_listing() {
     let texts: Vec<_> = tables("text").into_iter().find(|rows| rows[0].len() == 2).unwrap();
     assert_eq!(
         texts.iter().map(|row| code(&row[0])).collect::<Vec<_>>(),
@@ -858,7 +861,7 @@ fn the_limits_on_the_page_are_the_defaults() {
 
 // ---- references ----
 
-/// The anchor that a heading has on a page.
+/// The anchor of a heading on a page.
 fn anchor(heading: &str) -> String {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let text = heading.trim_start_matches('#').trim().to_ascii_lowercase().replace(' ', "-");
@@ -886,7 +889,7 @@ fn every_reference_to_the_page_leads_to_a_heading() {
         .map(|path| root().join(path))
         .to_vec();
     for folder in ["src", "tests", "examples", "benches"] {
-        rust_files(&root().join(folder), &mut files);
+        files.append(&mut rust_files(&root().join(folder)));
     }
     let mut references = 0;
     for path in files.iter().filter(|path| !path.ends_with("wire/document.rs")) {

@@ -1,5 +1,5 @@
-//! Exchanges of every kind between two nodes: collect, stream, one-way, bodies of any size, typed,
-//! routed.
+//! Exchanges of every kind between two nodes: collected, streamed, one-way, bodies of any size,
+//! typed, routed.
 
 use std::{
     pin::Pin,
@@ -15,7 +15,7 @@ use actix_peer::{
     handler,
     message::ReadError,
     message::{Cause, Identity, Via},
-    overlay::{Host, RouteReason},
+    overlay::RouteReason,
     router,
     transport::memory::MemoryNetwork,
 };
@@ -23,28 +23,21 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
+use crate::common::{
+    handlers,
+    nodes::{on_host, replies},
+};
+
 fn builder(wires: &MemoryNetwork, name: &str) -> actix_peer::Builder {
-    let host: Host = name.parse().unwrap();
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
-    let builder =
-        Peer::builder().transport(wires.transport(host)).listen(format!("{name}:9000")).id(name);
-    let builder = builder.config(Config::default().links(false));
-    builder.well_known().handle("ECHO", echo.start()).unwrap()
+    let builder = on_host(wires, name).config(Config::default().links(false));
+    builder.well_known().handle("ECHO", handlers::echo()).unwrap()
 }
 
 async fn node(wires: &MemoryNetwork, name: &str) -> Peer {
     builder(wires, name).start().await.unwrap()
 }
 
-async fn collect(
-    peer: &Peer,
-    to: &Peer,
-    request: impl Into<Outgoing>,
-) -> Result<Vec<Frame>, RequestError> {
-    peer.request(to.info(), request).await?.collect().await
-}
-
-/// So many bytes that nobody keeps: each says where it is.
+/// A body of this many bytes that is not kept in memory: each byte follows from its position.
 struct Pattern {
     at: u64,
     len: u64,
@@ -80,10 +73,10 @@ async fn check(
     Ok(at)
 }
 
-// Ask.
+// ---- requests ----
 
 #[actix::test]
-async fn replies_are_collected_or_read_as_they_come() {
+async fn replies_are_collected_or_read_one_by_one() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let counting = handler::from_fn(async |_: Incoming| {
@@ -101,11 +94,11 @@ async fn replies_are_collected_or_read_as_they_come() {
         assert_eq!(
             begun.elapsed().as_secs(),
             20 * (n + 1),
-            "each as it comes, however long all of them take"
+            "each reply within its own timeout, however long all of them take"
         );
     }
     assert!(replies.next().await.is_none());
-    assert_eq!(collect(&b, &a, Frame::empty("TICK")).await.unwrap().len(), 3);
+    assert_eq!(crate::common::nodes::replies(&b, &a, Frame::empty("TICK")).await.unwrap().len(), 3);
 }
 
 #[actix::test]
@@ -122,7 +115,7 @@ async fn every_kind_of_reply_arrives_in_order() {
         other => Reply::error(other),
     });
     let a = builder(&wires, "a").handle("KIND", kinds.start()).unwrap().start().await.unwrap();
-    let ask = async |kind: &str| collect(&a, &a, Frame::text("KIND", kind)).await.unwrap();
+    let ask = async |kind: &str| replies(&a, &a, Frame::text("KIND", kind)).await.unwrap();
     assert_eq!(ask("none").await, []);
     assert_eq!(ask("one").await, [Frame::text("REPL", "0")]);
     assert!(ask("many").await.into_iter().eq(frames(1_000)));
@@ -134,7 +127,7 @@ async fn every_kind_of_reply_arrives_in_order() {
 }
 
 #[actix::test]
-async fn a_message_that_is_not_waited_for_is_handled_all_the_same() {
+async fn a_one_way_message_is_handled_although_no_reply_is_awaited() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let heard = Arc::new(Mutex::new(Vec::new()));
@@ -152,7 +145,7 @@ async fn a_message_that_is_not_waited_for_is_handled_all_the_same() {
 }
 
 #[actix::test]
-async fn a_sender_is_an_address_and_an_id_that_is_not_known() {
+async fn the_sender_of_a_classic_message_is_an_address_with_an_unknown_id() {
     let wires = MemoryNetwork::new(1);
     let seen = handler::from_fn(async |msg: Incoming| {
         assert_eq!(msg.sender().identity(), &Identity::Unknown);
@@ -161,10 +154,10 @@ async fn a_sender_is_an_address_and_an_id_that_is_not_known() {
     });
     let a = builder(&wires, "a").handle("WHO_", seen.start()).unwrap().start().await.unwrap();
     let b = node(&wires, "b").await;
-    assert_eq!(collect(&b, &a, Frame::empty("WHO_")).await.unwrap(), [Frame::text("REPL", "b")]);
+    assert_eq!(replies(&b, &a, Frame::empty("WHO_")).await.unwrap(), [Frame::text("REPL", "b")]);
 }
 
-// Targets.
+// ---- targets ----
 
 #[actix::test]
 async fn a_target_is_an_address_a_known_id_or_a_peer() {
@@ -185,7 +178,7 @@ async fn a_target_is_an_address_a_known_id_or_a_peer() {
 }
 
 #[actix::test]
-async fn errors_say_who_and_whether_it_may_have_been_handled() {
+async fn errors_name_the_peer_and_say_whether_the_message_may_have_been_handled() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let a = builder(&wires, "a")
@@ -193,7 +186,7 @@ async fn errors_say_who_and_whether_it_may_have_been_handled() {
         .start()
         .await
         .unwrap();
-    let refused = collect(&a, &a, Frame::empty("@LNK")).await.unwrap_err();
+    let refused = replies(&a, &a, Frame::empty("@LNK")).await.unwrap_err();
     assert!(matches!(refused, RequestError::NotSendable(FrameError::Reserved { .. })), "{refused}");
     let refused = a.request("a:1", Frame::empty("NAME")).await.unwrap_err();
     assert_eq!((refused.cause(), refused.may_have_been_handled()), (Cause::Transport, false));
@@ -204,13 +197,13 @@ async fn errors_say_who_and_whether_it_may_have_been_handled() {
         matches!(&late, RequestError::Connect { source, .. } if source.kind() == std::io::ErrorKind::TimedOut)
     );
     assert_eq!(begun.elapsed().as_secs(), 5);
-    let too_much = collect(&a, &a, Frame::new("ECHO", vec![0; 100])).await.unwrap_err();
+    let too_much = replies(&a, &a, Frame::new("ECHO", vec![0; 100])).await.unwrap_err();
     assert!(matches!(too_much, RequestError::TooMuch { limit: 100 }), "{too_much}");
     assert!(too_much.may_have_been_handled());
 }
 
 #[actix::test]
-async fn own_exchanges_beyond_the_limit_wait_and_then_are_an_error() {
+async fn own_exchanges_over_the_limit_wait_and_then_fail() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let a = builder(&wires, "a")
@@ -227,7 +220,7 @@ async fn own_exchanges_beyond_the_limit_wait_and_then_are_an_error() {
     drop(second);
 }
 
-// Bodies.
+// ---- bodies ----
 
 async fn streaming(wires: &MemoryNetwork) -> Peer {
     let sum = handler::from_fn(async |msg: Incoming| {
@@ -260,10 +253,10 @@ async fn a_body_of_any_size_is_streamed_to_a_streaming_handler() {
     for len in [0, 1, 65_536, 65_537, 20_000_000] {
         let body = Outgoing::body("SUM_", len, Pattern { at: 0, len: len.into() });
         let expected = Frame::text("REPL", format!("SUM_ {len} {len}"));
-        assert_eq!(collect(&b, &a, body).await.unwrap(), [expected]);
+        assert_eq!(replies(&b, &a, body).await.unwrap(), [expected]);
     }
     let whole: Vec<u8> = (0..300_000).map(byte_at).collect();
-    let replies = collect(&b, &a, Frame::new("SUM_", whole)).await.unwrap();
+    let replies = replies(&b, &a, Frame::new("SUM_", whole)).await.unwrap();
     assert_eq!(replies, [Frame::text("REPL", "SUM_ 300000 300000")]);
 }
 
@@ -278,7 +271,7 @@ async fn a_body_of_any_size_is_streamed_back() {
         assert_eq!(check(body).await.unwrap(), len);
         assert!(replies.next_body().await.unwrap().is_none());
     }
-    let too_long = collect(&a, &a, Frame::text("POUR", "1048577")).await.unwrap_err();
+    let too_long = replies(&a, &a, Frame::text("POUR", "1048577")).await.unwrap_err();
     let limit = 1 << 20;
     assert!(
         matches!(too_long, RequestError::Reply(ReadError::Frame(FrameError::TooLong { limit: l, .. })) if l == limit),
@@ -287,7 +280,7 @@ async fn a_body_of_any_size_is_streamed_back() {
 }
 
 #[actix::test]
-async fn a_body_that_is_given_up_does_not_stand_in_the_way_of_the_next() {
+async fn a_cancelled_body_does_not_block_the_next_one() {
     let wires = MemoryNetwork::new(1);
     let two = handler::from_fn(async |_: Incoming| {
         Reply::many([Frame::new("ONE_", vec![1; 500_000]), Frame::new("TWO_", vec![2; 500_000])])
@@ -306,7 +299,7 @@ async fn a_body_that_is_given_up_does_not_stand_in_the_way_of_the_next() {
 }
 
 #[actix::test]
-async fn a_handler_may_answer_while_the_request_still_comes() {
+async fn a_handler_can_answer_while_the_request_still_arrives() {
     let wires = MemoryNetwork::new(1);
     let a = streaming(&wires).await;
     let len = 5_000_000;
@@ -316,12 +309,12 @@ async fn a_handler_may_answer_while_the_request_still_comes() {
 }
 
 #[actix::test]
-async fn a_source_that_ends_early_is_a_cut_and_never_a_shorter_body() {
+async fn a_body_source_that_ends_early_is_an_error_and_never_a_shorter_body() {
     let wires = MemoryNetwork::new(1);
     let a = streaming(&wires).await;
     let b = node(&wires, "b").await;
     let short = Outgoing::body("SUM_", 1_000_000, Pattern { at: 0, len: 400_000 });
-    let error = collect(&b, &a, short).await;
+    let error = replies(&b, &a, short).await;
     let told = error
         .as_ref()
         .is_ok_and(|replies| replies[0].as_str().unwrap().contains("400000 of 1000000"));
@@ -353,13 +346,13 @@ async fn a_refused_body_is_refused_before_it_is_sent_in_full() {
         .unwrap();
     assert_eq!(replies.next().await.unwrap().unwrap(), Frame::text("ERRO", "Message too long"));
     let end = replies.next().await.unwrap().unwrap_err();
-    // Whether a handler takes streams, and was called, the caller cannot know.
+    // The caller does not know whether the handler takes streams and was called.
     assert!(matches!(end, RequestError::Write { sent: true, .. }), "{end}");
     assert!(a.status().await.counts.bytes_in < 1_000_000);
 }
 
 #[actix::test]
-async fn a_reader_that_stands_still_is_given_up_and_one_that_is_slow_is_served() {
+async fn a_reader_that_stalls_is_aborted_and_a_slow_reader_is_served() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let a = streaming(&wires).await;
@@ -378,7 +371,7 @@ async fn a_reader_that_stands_still_is_given_up_and_one_that_is_slow_is_served()
     tokio::time::sleep(Duration::from_secs(40)).await;
     let cut = loop {
         match body.try_next().await {
-            Ok(piece) => assert!(piece.is_some(), "not complete"),
+            Ok(piece) => assert!(piece.is_some(), "the body ended early"),
             Err(error) => break error,
         }
     };
@@ -386,7 +379,7 @@ async fn a_reader_that_stands_still_is_given_up_and_one_that_is_slow_is_served()
     assert_eq!(a.status().await.counts.errors_stalled, 1);
 }
 
-// Typed messages.
+// ---- typed messages ----
 
 #[derive(Message, Serialize, Deserialize, Debug)]
 #[rtype(result = "Result<f64, String>")]
@@ -424,7 +417,7 @@ impl Handler<Received<Touch>> for Calculator {
 }
 
 #[actix::test]
-async fn a_typed_message_gives_its_typed_result() {
+async fn a_typed_message_returns_its_typed_result() {
     let wires = MemoryNetwork::new(1);
     let calculator = Calculator.start();
     let a = builder(&wires, "a")
@@ -442,7 +435,7 @@ async fn a_typed_message_gives_its_typed_result() {
         matches!(&refused, SendError::Refused { text } if text == "Unknown message type"),
         "{refused}"
     );
-    let malformed = collect(&b, &a, Frame::text("DIVI", "short")).await.unwrap();
+    let malformed = replies(&b, &a, Frame::text("DIVI", "short")).await.unwrap();
     assert_eq!(malformed, [Frame::text("ERRO", "Malformed message")]);
     assert_eq!(a.status().await.counts.errors_bad_message, 1);
     let silent = handler::from_fn(async |_: Incoming| Reply::none()).start();
@@ -453,10 +446,10 @@ async fn a_typed_message_gives_its_typed_result() {
     assert!(matches!(a.send(b.info(), Touch).await.unwrap_err(), SendError::Decode(_)));
 }
 
-// Routed messages.
+// ---- routed messages ----
 
-/// Nodes in a line: each knows its neighbours, and passes on towards the end or the beginning by
-/// the numbers in the names.
+/// Nodes in a line: each knows its neighbours, and routes towards the end or the beginning by the
+/// numbers in the names.
 async fn line(wires: &MemoryNetwork, nodes: usize) -> Vec<Peer> {
     let mut line: Vec<Peer> = Vec::new();
     for n in 0..nodes {
@@ -492,7 +485,7 @@ async fn line(wires: &MemoryNetwork, nodes: usize) -> Vec<Peer> {
 }
 
 #[actix::test]
-async fn a_routed_request_passes_from_node_to_node_and_its_replies_come_back() {
+async fn a_routed_request_is_forwarded_from_node_to_node_and_its_replies_return() {
     let wires = MemoryNetwork::new(1);
     let line = line(&wires, 6).await;
     let replies =
@@ -502,7 +495,7 @@ async fn a_routed_request_passes_from_node_to_node_and_its_replies_come_back() {
         line[5].send(Target::routed(line[1].id().clone()), Divide(9.0, 3.0)).await.unwrap();
     assert_eq!(result, Ok(3.0));
     assert_eq!(line[3].status().await.counts.forwarded, 2);
-    // A neighbour gets the plain message, and the node itself can be asked as well.
+    // A neighbour receives the plain message, and the node itself can be the target as well.
     let plain =
         line[0].route(line[1].id(), Frame::empty("WAY_")).await.unwrap().collect().await.unwrap();
     assert_eq!(plain, [Frame::text("ERRO", "not routed")]);
@@ -541,17 +534,17 @@ async fn a_routed_request_that_gets_stuck_says_why_and_where() {
 }
 
 #[actix::test]
-async fn a_router_that_panics_is_an_error_for_the_asker_and_nobody_else() {
+async fn a_panicking_router_fails_only_the_caller() {
     let wires = MemoryNetwork::new(1);
     let panicky = router::from_fn(|_, _| panic!("no idea"));
     let a = builder(&wires, "a").router(panicky).start().await.unwrap();
     assert_eq!(fault(&a, "b").await, (RouteReason::RouterFailed, "a".to_owned()));
     assert_eq!(a.status().await.restarts, [].into());
-    assert_eq!(collect(&a, &a, Frame::empty("NAME")).await.unwrap().len(), 1);
+    assert_eq!(replies(&a, &a, Frame::empty("NAME")).await.unwrap().len(), 1);
 }
 
 #[actix::test]
-async fn a_streamed_body_is_not_routed() {
+async fn a_streamed_body_cannot_be_routed() {
     let wires = MemoryNetwork::new(1);
     let line = line(&wires, 3).await;
     let body = Outgoing::body("ECHO", 3, &b"abc"[..]);

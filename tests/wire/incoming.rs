@@ -1,9 +1,12 @@
-//! What a foreign program writes to a node, byte by byte, and what it gets back
-//! (src/protocol.md#classic-exchanges): the callee's side.
+//! The callee's side: the bytes that a foreign program writes to a node, and the bytes that it
+//! receives (src/protocol.md#classic-exchanges).
 
 use std::time::Duration;
 
-use crate::support::{Recording, frame, shown, to_the_end};
+use crate::{
+    common::frames::{frame, shown},
+    support::{Recording, to_the_end},
+};
 use actix::prelude::*;
 use actix_peer::{
     Builder, Config, Incoming, Peer, PeerInfo, Reply,
@@ -19,7 +22,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// What is said in one write, and all that comes back until the end of file.
+/// The bytes of one write, and all bytes that return until the end of file.
 type Row<'a> = (&'a [u8], &'a [u8]);
 
 /// A node named ada, on a real socket.
@@ -31,7 +34,7 @@ pub(crate) async fn connect(node: &Peer) -> TcpStream {
     TcpStream::connect(node.info().address().to_string()).await.unwrap()
 }
 
-/// Says `bytes` in one write and hears until the end of file.
+/// Writes `bytes` at once and reads until the end of file.
 pub(crate) async fn say(node: &Peer, bytes: &[u8]) -> String {
     let mut stream = connect(node).await;
     stream.write_all(bytes).await.unwrap();
@@ -48,7 +51,7 @@ async fn counts(node: &Peer) -> Counts {
     node.status().await.counts
 }
 
-/// A node and a foreign program in one process, under a clock that only moves when both wait.
+/// A node and a foreign program in one process, under a clock that advances only when both wait.
 async fn paused(builder: Builder) -> (Peer, MemoryNetwork) {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
@@ -62,7 +65,7 @@ async fn dial(wires: &MemoryNetwork) -> Io {
     program.dial(&"ada:9000".parse().unwrap()).await.unwrap()
 }
 
-/// Says the pieces with a pause between them, long enough for the node to read each by itself.
+/// Writes the pieces with a pause between them, long enough for the node to read each separately.
 async fn say_in_pieces<'a>(
     wires: &MemoryNetwork,
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -75,8 +78,8 @@ async fn say_in_pieces<'a>(
     to_the_end(&mut io.reader).await
 }
 
-/// Says one byte, then again and again after `pause`, until the node closes. What came back, and
-/// after how many seconds.
+/// Writes `begin`, then one byte after each `pause`, until the node closes. Returns the reply and
+/// the number of seconds.
 async fn drip(wires: &MemoryNetwork, begin: &[u8], pause: Duration) -> (String, u64) {
     let mut io = dial(wires).await;
     let begun = Instant::now();
@@ -88,14 +91,14 @@ async fn drip(wires: &MemoryNetwork, begin: &[u8], pause: Duration) -> (String, 
     (shown(&heard), begun.elapsed().as_secs())
 }
 
-/// The request that changes the table: whoever handles a part of it is seen.
+/// The request changes the table, so any handling of a part of it is visible.
 const JOIN: &[u8] = b"JOIN\0\0\0\x12bob 127.0.0.1 9001";
 const JOINED: &[u8] = b"REPL\0\0\0\x15Join: peer added: bob";
 
-// Part 2: the codes that need no files.
+// ---- well-known codes ----
 
 #[actix::test]
-async fn a_node_says_its_name_its_peers_and_that_it_is_alive() {
+async fn a_node_answers_name_list_and_ping() {
     let node = ada().start().await.unwrap();
     let alone: &[Row<'_>] = &[
         (b"NAME\0\0\0\0", b"REPL\0\0\0\x03ada"),
@@ -132,7 +135,7 @@ async fn a_join_is_answered_in_the_words_of_the_originals() {
         (b"JOIN\0\0\0\x12bob 127.0.0.1 9999", b"ERRO\0\0\0\x1fJoin: peer already inserted bob"),
         (b"JOIN\0\0\0\x13\x20 c:1\tlocalhost\r\n1 ", b"REPL\0\0\0\x15Join: peer added: c:1"),
         (b"JOIN\0\0\0\x12dan 127.0.0.1 9003", b"ERRO\0\0\0\x14Join: too many peers"),
-        // Known, and nothing about room: whoever comes back after a crash is in.
+        // A full table does not matter for a known id: a restarted peer is admitted.
         (JOIN, b"ERRO\0\0\0\x1fJoin: peer already inserted bob"),
         (
             b"LIST\0\0\0\0",
@@ -143,7 +146,7 @@ async fn a_join_is_answered_in_the_words_of_the_originals() {
 }
 
 #[actix::test]
-async fn what_is_not_an_id_a_host_and_a_port_does_not_join() {
+async fn a_join_without_an_id_a_host_and_a_port_is_refused() {
     let node = ada().start().await.unwrap();
     let shapes =
         ["", " \t\n", "bob", "bob 127.0.0.1", "bob 127.0.0.1 9001 x", "bob 127.0.0.1\x0b9001"];
@@ -162,13 +165,13 @@ async fn what_is_not_an_id_a_host_and_a_port_does_not_join() {
 }
 
 #[actix::test]
-async fn a_goodbye_is_answered_in_the_words_of_the_originals() {
+async fn a_quit_is_answered_in_the_words_of_the_originals() {
     let node = ada().start().await.unwrap();
     let rows: &[Row<'_>] = &[
         (JOIN, JOINED),
         (b"QUIT\0\0\0\x03eve", b"ERRO\0\0\0\x19Quit: peer not found: eve"),
         (b"QUIT\0\0\0\x03BOB", b"ERRO\0\0\0\x19Quit: peer not found: BOB"),
-        // What cannot be an id is not echoed.
+        // Text that cannot be an id is not echoed.
         (b"QUIT\0\0\0\0", b"ERRO\0\0\0\x16Quit: peer not found: "),
         (b"QUIT\0\0\0\x07bob bob", b"ERRO\0\0\0\x16Quit: peer not found: "),
         (b"QUIT\0\0\0\x07bob\x1b[2J", b"ERRO\0\0\0\x16Quit: peer not found: "),
@@ -182,17 +185,17 @@ async fn a_goodbye_is_answered_in_the_words_of_the_originals() {
 }
 
 #[actix::test]
-async fn a_well_known_request_may_have_a_kibibyte_and_no_more() {
+async fn a_well_known_request_has_at_most_a_kibibyte_of_data() {
     let node = ada().start().await.unwrap();
-    let heard = say(&node, &frame(b"NAME", &"x".repeat(1024))).await;
+    let heard = say(&node, &frame(b"NAME", "x".repeat(1024))).await;
     assert_eq!(heard, shown(b"REPL\0\0\0\x03ada"));
-    let heard = say(&node, &frame(b"NAME", &"x".repeat(1025))).await;
+    let heard = say(&node, &frame(b"NAME", "x".repeat(1025))).await;
     assert_eq!(heard, shown(b"ERRO\0\0\0\x10Message too long"));
 }
 
-// Part 1: codes and replies.
+// ---- codes and replies ----
 
-/// A handler that says who it is.
+/// A handler that answers with this word.
 fn says(word: &'static str) -> Recipient<Incoming> {
     from_fn(async move |msg: Incoming| {
         Reply::one(Frame::text("REPL", format!("{word} got {}", msg.code())))
@@ -217,7 +220,8 @@ async fn a_lower_case_code_is_served_by_the_upper_case_handler_unless_it_has_its
         (b"Echo\0\0\0\0", b"REPL\0\0\0\x0eupper got Echo"),
         (b"echo\0\0\0\0", b"REPL\0\0\0\x0elower got echo"),
         (b"MiXd\0\0\0\0", b"REPL\0\0\0\x0emixed got MiXd"),
-        // Only upwards: a handler with a lower-case letter is for its exact code.
+        // Only the upper-case form is tried: a handler whose code has a lower-case letter serves
+        // exactly that code.
         (b"MIXD\0\0\0\0", b"ERRO\0\0\0\x14Unknown message type"),
         (b"mixd\0\0\0\0", b"ERRO\0\0\0\x14Unknown message type"),
     ];
@@ -274,11 +278,11 @@ async fn an_unknown_code_gets_one_error_and_a_clean_end() {
         plays(&node, &[(said, b"ERRO\0\0\0\x14Unknown message type")]).await;
     }
     assert_eq!(counts(&node).await.unknown_codes, rows.len() as u64);
-    // What another protocol may say in a code that is known.
+    // Another protocol may begin with a known code.
     plays(&node, &[(b"QUIT\r\n\r\n", b"ERRO\0\0\0\x10Message too long")]).await;
 }
 
-/// Every refusal that one connection alone can bring about.
+/// Checks every refusal that a single connection can cause.
 async fn is_refused(explains: bool) {
     let broken = from_fn(async |msg: Incoming| match msg.frame.as_str() {
         Ok("late") => std::future::pending().await,
@@ -310,12 +314,12 @@ async fn a_refusal_is_one_error_in_fixed_words() {
 }
 
 #[actix::test]
-async fn a_node_that_does_not_explain_itself_closes_as_the_originals_do() {
+async fn a_node_without_explanations_closes_as_the_originals_do() {
     is_refused(false).await;
 }
 
 #[actix::test]
-async fn a_connection_beyond_the_limit_is_told_that_the_node_is_busy() {
+async fn a_connection_over_the_limit_receives_the_busy_error() {
     let node = ada().config(Config::default().max_connections(1)).start().await.unwrap();
     let mut first = connect(&node).await;
     assert_eq!(to_the_end(&mut connect(&node).await).await, shown(b"ERRO\0\0\0\x04Busy"));
@@ -336,7 +340,7 @@ async fn a_claimed_length_of_four_gibibytes_is_refused_at_once() {
     assert_eq!(counts(&node).await.errors_too_long, 3);
 }
 
-// Part 1: one frame for each connection, in any pieces, or none.
+// ---- one frame for each connection, in any pieces, or none ----
 
 #[actix::test]
 async fn a_frame_is_the_same_wherever_it_is_split() {
@@ -352,14 +356,14 @@ async fn a_frame_is_the_same_wherever_it_is_split() {
 }
 
 #[actix::test]
-async fn what_follows_the_first_frame_is_never_handled() {
+async fn bytes_behind_the_first_frame_are_never_handled() {
     let (node, wires) = paused(ada()).await;
     let both = [b"NAME\0\0\0\0", JOIN].concat();
     assert_eq!(say_in_pieces(&wires, [&both[..]]).await, shown(b"REPL\0\0\0\x03ada"));
     let mut later = dial(&wires).await;
     later.writer.write_all(b"PING\0\0\0\0").await.unwrap();
     assert_eq!(to_the_end(&mut later.reader).await, shown(b"PONG\0\0\0\x03ada"));
-    // The node has closed its half, and reads for a while what still comes.
+    // The node has closed its half, and discards what still arrives for a while.
     later.writer.write_all(JOIN).await.unwrap();
     sleep(Duration::from_secs(2)).await;
     assert!(node.peers().list().await.unwrap().is_empty());
@@ -368,7 +372,7 @@ async fn what_follows_the_first_frame_is_never_handled() {
 }
 
 #[actix::test]
-async fn a_caller_that_closes_its_half_hears_the_reply_all_the_same() {
+async fn a_caller_that_closes_its_half_still_receives_the_reply() {
     let slow = from_fn(async |msg: Incoming| {
         sleep(Duration::from_secs(20)).await;
         Reply::one(msg.frame)
@@ -381,7 +385,7 @@ async fn a_caller_that_closes_its_half_hears_the_reply_all_the_same() {
 }
 
 #[actix::test]
-async fn a_request_that_is_cut_anywhere_is_not_handled_and_not_answered() {
+async fn a_request_that_is_cut_anywhere_is_neither_handled_nor_answered() {
     let node = ada().start().await.unwrap();
     for bytes in 0..JOIN.len() {
         let mut stream = connect(&node).await;
@@ -396,12 +400,12 @@ async fn a_request_that_is_cut_anywhere_is_not_handled_and_not_answered() {
 }
 
 #[actix::test]
-async fn a_silent_or_dripping_caller_is_closed_in_time() {
+async fn a_silent_or_slow_caller_is_disconnected_in_time() {
     let (node, wires) = paused(ada()).await;
     let rows: &[(&[u8], f32, u64)] = &[
         (b"", 3600.0, 10),
         (b"N", 3600.0, 10),
-        // The eighth byte of the header would come after 10.5 s.
+        // The eighth byte of the header would arrive after 10.5 s.
         (b"N", 1.5, 10),
         (b"JOIN\0\0\0\x64", 3600.0, 30),
         (b"JOIN\0\0\0\x64", 1.0, 30),
@@ -414,10 +418,10 @@ async fn a_silent_or_dripping_caller_is_closed_in_time() {
     assert_eq!(node.status().await.connections, 0);
 }
 
-// One write.
+// ---- writes ----
 
 #[actix::test]
-async fn header_and_small_data_of_a_reply_leave_in_one_write() {
+async fn the_header_and_small_data_of_a_reply_are_sent_in_one_write() {
     let wires = MemoryNetwork::new(1);
     let (transport, writes) = Recording::new(&wires, "ada");
     let large = from_fn(async |_: Incoming| Reply::one(Frame::new("REPL", vec![b'x'; 60_000])));

@@ -1,4 +1,12 @@
-//! What goes over the wire, byte for byte: what a node takes, what it sends, and what the protocol says.
+//! Bytes on the wire, compared one by one.
+//!
+//! - `document`: `src/protocol.md` matches the code.
+//! - `exchange`: exchanges of every kind between two nodes.
+//! - `incoming`: what a node answers to a foreign program.
+//! - `outgoing`: what a node sends to a foreign program, and how it reads the answers.
+//!
+//! `blocks` reads the examples of the page; `originals` has programs that behave like the
+//! originals; `support` has the shared transport and helpers.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -8,6 +16,8 @@
 )]
 
 mod blocks;
+#[path = "../common/mod.rs"]
+mod common;
 mod document;
 #[cfg(feature = "test-utils")]
 mod exchange;

@@ -1,4 +1,4 @@
-//! Programs that behave like the originals, and one whose every byte a test decides.
+//! Programs that behave like the originals, and one whose bytes a test decides.
 
 use std::{
     cell::RefCell,
@@ -21,12 +21,12 @@ use tokio::{
     time::sleep,
 };
 
-use crate::support::{frame, shown};
+use crate::common::frames::{frame, shown};
 
-/// What all programs of a test have heard, in this order: who, and which bytes.
+/// The requests that all programs of a test have received, in order: the program and the bytes.
 pub(crate) type Heard = Rc<RefCell<Vec<String>>>;
 
-/// A line of it.
+/// One line of it.
 pub(crate) fn line(who: &str, bytes: &[u8]) -> String {
     format!("{who} {}", shown(bytes))
 }
@@ -41,7 +41,7 @@ pub(crate) async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8>
     bytes
 }
 
-/// A program like the originals: one frame from each connection, an answer of any bytes, and it
+/// A program like the originals: one frame from each connection, an answer of any bytes, then it
 /// closes.
 struct Program<F> {
     name: &'static str,
@@ -53,7 +53,7 @@ impl<F: Fn(&[u8]) -> Vec<u8>> Program<F> {
     async fn serve(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let request = read_frame(&mut stream).await;
         self.heard.borrow_mut().push(line(self.name, &request));
-        // Who does not wait for replies may be gone.
+        // A caller that does not wait for replies may be gone.
         stream.write_all(&(self.answer)(&request)).await.ok();
     }
 }
@@ -73,7 +73,7 @@ pub(crate) fn run_on(
     });
 }
 
-/// Runs a program on the host `name`, port 9000, of a network inside the process.
+/// Runs a program on the host `name`, port 9000, of a memory network.
 pub(crate) async fn run(
     wires: &MemoryNetwork,
     name: &'static str,
@@ -90,10 +90,10 @@ pub(crate) async fn run(
     });
 }
 
-/// How the Python original answers. Like its `PING`, what it does not know is answered by nothing.
+/// The answers of the Python original. It answers nothing to `PING` and to unknown codes.
 pub(crate) fn python(name: &str, entries: &[String]) -> impl Fn(&[u8]) -> Vec<u8> + 'static {
     let name = frame(b"REPL", name);
-    let count = frame(b"REPL", &entries.len().to_string());
+    let count = frame(b"REPL", entries.len().to_string());
     let entries = entries.iter().flat_map(|entry| frame(b"REPL", entry));
     let list: Vec<u8> = count.into_iter().chain(entries).collect();
     move |request| match &request[..4] {
@@ -114,27 +114,27 @@ pub(crate) async fn accept(listener: &mut Box<dyn Listener>) -> Io {
     poll_fn(|cx| listener.poll_accept(cx)).await.unwrap()
 }
 
-/// A port of this machine where a program is going to listen.
+/// A port of this machine on which a program will listen.
 pub(crate) async fn port() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
 }
 
-/// A node named ada on a network inside the process, which calls programs on the hosts of it.
+/// A node named ada on a memory network, which calls programs on other hosts of it.
 pub(crate) fn ada(wires: &MemoryNetwork) -> Builder {
     let host: Host = "ada".parse().unwrap();
     Peer::builder().id("ada").transport(wires.transport(host)).listen("ada:9000")
 }
 
-/// The node's table, as it would be listed.
+/// The entries of the node's table, as they would be listed.
 pub(crate) async fn knows(node: &Peer) -> Vec<String> {
     let list = node.peers().list().await.unwrap();
     list.iter().map(|entry| entry.info().to_string()).collect()
 }
 
-/// A node and a program that answers its requests by hand, under a clock that only moves when both
-/// wait.
+/// A node and a program that answers its requests by hand, under a clock that advances only when
+/// both wait.
 pub(crate) struct Pair {
     pub(crate) node: Peer,
     pub(crate) program: Box<dyn Listener>,
@@ -156,7 +156,7 @@ impl Pair {
         Self { node, program: listen(&wires, "py").await, wires }
     }
 
-    /// What the node makes of an answer that comes in these pieces.
+    /// The node's result for an answer that arrives in these pieces.
     pub(crate) async fn answer<'a>(
         &mut self,
         pieces: impl IntoIterator<Item = &'a [u8]>,

@@ -1,12 +1,15 @@
-//! What a node writes to a foreign program, byte by byte, and what it makes of the answers
-//! (src/protocol.md#classic-exchanges): the caller's side.
+//! The caller's side: the bytes that a node writes to a foreign program, and how it reads the
+//! answers (src/protocol.md#classic-exchanges).
 
 use std::{rc::Rc, time::Duration};
 
 use crate::originals::{
     Heard, Pair, Then, accept, ada, knows, line, port, python, read_frame, run, run_on,
 };
-use crate::support::{Recording, frame, shown, to_the_end};
+use crate::{
+    common::frames::{frame, shown},
+    support::{Recording, to_the_end},
+};
 use actix_peer::{
     Config, Peer, PeerInfo, PingSweep, RequestError,
     frame::{Frame, FrameError, TypeCode},
@@ -28,7 +31,7 @@ fn hello() -> Frame {
     Frame::text("REPL", "hello")
 }
 
-// What is written.
+// ---- writes ----
 
 #[actix::test]
 async fn every_request_is_one_frame_in_one_write() {
@@ -62,7 +65,7 @@ async fn every_request_is_one_frame_in_one_write() {
 }
 
 #[actix::test]
-async fn a_message_without_an_answer_is_one_frame_and_the_end_of_file() {
+async fn a_one_way_message_is_one_frame_and_the_end_of_file() {
     let config = Config::default().links(false);
     let node = Peer::builder().config(config).start().await.unwrap();
     let (listener, port) = port().await;
@@ -77,14 +80,14 @@ async fn a_message_without_an_answer_is_one_frame_and_the_end_of_file() {
 }
 
 #[actix::test]
-async fn a_request_stays_open_for_writing_until_its_replies_are_over() {
+async fn a_request_stays_open_for_writing_until_its_replies_end() {
     let mut pair = Pair::start(Config::default().links(false)).await;
     let program = async {
         let mut io = accept(&mut pair.program).await;
         assert_eq!(shown(&read_frame(&mut io.reader).await), shown(b"ASK_\0\0\0\0"));
         for _ in 0..3 {
             let silence = timeout(Duration::from_secs(30), io.reader.read_u8()).await;
-            assert!(silence.is_err(), "{silence:?}: some callees take a half-close for a goodbye");
+            assert!(silence.is_err(), "{silence:?}: the request was half-closed");
             io.writer.write_all(REPLY).await.unwrap();
         }
         drop(io.writer);
@@ -95,7 +98,7 @@ async fn a_request_stays_open_for_writing_until_its_replies_are_over() {
     assert_eq!(replies.unwrap(), [hello(), hello(), hello()]);
 }
 
-// What is read.
+// ---- reads ----
 
 #[actix::test]
 async fn replies_are_the_same_wherever_they_are_split() {
@@ -116,7 +119,7 @@ async fn an_end_without_a_reply_is_an_empty_list_and_not_an_error() {
 }
 
 #[actix::test]
-async fn a_reply_that_is_cut_says_how_much_of_it_came() {
+async fn the_error_of_a_truncated_reply_says_how_much_of_it_arrived() {
     let mut pair = Pair::start(Config::default().links(false)).await;
     for before in [b"".as_slice(), REPLY] {
         for bytes in 1..REPLY.len() {
@@ -146,7 +149,7 @@ async fn a_reply_that_is_cut_says_how_much_of_it_came() {
 }
 
 #[actix::test]
-async fn a_reset_is_an_error_even_behind_a_complete_reply() {
+async fn a_reset_is_an_error_even_after_a_complete_reply() {
     let mut pair = Pair::start(Config::default().links(false)).await;
     for bytes in 1..=REPLY.len() {
         pair.wires.break_after(StreamDirection::ToDialler, bytes as u64);
@@ -156,9 +159,9 @@ async fn a_reset_is_an_error_even_behind_a_complete_reply() {
 }
 
 #[actix::test]
-async fn a_reply_that_is_too_long_is_refused_on_its_header() {
+async fn a_too_long_reply_is_refused_on_its_header() {
     let mut pair = Pair::start(Config::default().links(false).max_frame_len(100)).await;
-    let longest = frame(b"REPL", &"x".repeat(100));
+    let longest = frame(b"REPL", "x".repeat(100));
     assert_eq!(pair.answer([&longest[..]], Then::Close).await.unwrap()[0].data().len(), 100);
     let begun = Instant::now();
     for len in [101, 65_536, 65_537, 1 << 20, u32::MAX] {
@@ -173,11 +176,11 @@ async fn a_reply_that_is_too_long_is_refused_on_its_header() {
         };
         assert_eq!((length, limit), (len.into(), 100));
     }
-    assert!(begun.elapsed() < Duration::from_secs(1), "the header is enough");
+    assert!(begun.elapsed() < Duration::from_secs(1), "the header suffices for the refusal");
 }
 
 #[actix::test]
-async fn a_reply_that_does_not_come_or_does_not_go_on_is_late() {
+async fn a_reply_that_is_missing_or_stalls_is_late() {
     let limit = Duration::from_secs(35);
     let mut pair = Pair::start(Config::default().links(false)).await;
     for begin in [b"".as_slice(), b"REP", b"REPL\0\0\0\x05hel", REPLY] {
@@ -190,7 +193,7 @@ async fn a_reply_that_does_not_come_or_does_not_go_on_is_late() {
 }
 
 #[actix::test]
-async fn a_reply_that_comes_byte_by_byte_is_waited_for_as_long_as_it_moves() {
+async fn a_reply_that_arrives_byte_by_byte_is_awaited_as_long_as_it_progresses() {
     let mut pair = Pair::start(Config::default().links(false)).await;
     let answer = async {
         let mut io = accept(&mut pair.program).await;
@@ -205,7 +208,7 @@ async fn a_reply_that_comes_byte_by_byte_is_waited_for_as_long_as_it_moves() {
 }
 
 #[actix::test]
-async fn what_came_before_a_broken_reply_can_be_had_one_by_one() {
+async fn frames_that_arrived_before_a_broken_reply_can_be_read_one_by_one() {
     let wires = MemoryNetwork::new(1);
     let node = ada(&wires).start().await.unwrap();
     let answer = |_: &[u8]| [REPLY, b"REPL\0\0"].concat();
@@ -217,9 +220,9 @@ async fn what_came_before_a_broken_reply_can_be_had_one_by_one() {
     assert!(replies.next().await.is_none());
 }
 
-// Joining and leaving.
+// ---- joining and leaving ----
 
-/// What programs hear in a walk of the node `me`: who is asked for what.
+/// The requests that programs receive in a walk of the node `me`.
 fn walk(steps: &[&str], me: &str) -> Vec<String> {
     let heard = |step: &&str| match step.split_once(' ').unwrap() {
         (who, "NAME") => line(who, b"NAME\0\0\0\0"),
@@ -264,12 +267,16 @@ async fn a_join_walks_depth_first_through_programs_like_the_originals() {
         let all = [al_is, bob_is, cy_is, dan_is];
         let info = |id| all.iter().find(|peer| peer.split(' ').next() == Some(id)).unwrap().clone();
         assert_eq!(knows(&node).await, known.split(' ').map(info).collect::<Vec<_>>());
-        assert_eq!(node.status().await.counts.connections_accepted, 0, "nobody asks oneself");
+        assert_eq!(
+            node.status().await.counts.connections_accepted,
+            0,
+            "the node does not ask itself"
+        );
     }
 }
 
 #[actix::test]
-async fn a_walk_goes_on_behind_a_contact_that_refuses() {
+async fn a_walk_continues_past_a_contact_that_refuses() {
     let rows: &[(&[u8], Option<&str>, &[&str])] = &[
         (b"ERRO\0\0\0\x14Join: too many peers", Some("Join: too many peers"), &["bob bob 9000"]),
         (b"ERRO\0\0\0\x0cWho are you?", Some("Who are you?"), &["bob bob 9000"]),
@@ -298,7 +305,7 @@ async fn a_walk_goes_on_behind_a_contact_that_refuses() {
 }
 
 #[actix::test]
-async fn a_contact_that_does_not_say_its_name_is_not_joined() {
+async fn a_contact_that_does_not_state_its_name_is_not_joined() {
     let malformed = || JoinFailure::Malformed { code: TypeCode::NAME };
     for (answer, why) in [
         (b"".as_slice(), JoinFailure::NoReply),
@@ -325,7 +332,7 @@ async fn a_contact_that_does_not_say_its_name_is_not_joined() {
 }
 
 #[actix::test]
-async fn a_node_that_has_met_itself_or_filled_its_table_asks_no_more() {
+async fn a_join_asks_no_further_once_the_node_met_itself_or_filled_its_table() {
     let wires = MemoryNetwork::new(1);
     let node = ada(&wires).max_peers(1).start().await.unwrap();
     let heard = Heard::default();
@@ -341,7 +348,7 @@ async fn a_node_that_has_met_itself_or_filled_its_table_asks_no_more() {
 }
 
 #[actix::test]
-async fn a_goodbye_is_said_to_every_known_peer_whatever_brought_it() {
+async fn quit_is_sent_to_every_known_peer_however_it_became_known() {
     for (joined, config, leaves) in [
         (true, Config::default().links(false), true),
         (true, Config::default().links(false).leave_on_stop(false), false),
@@ -368,19 +375,19 @@ async fn a_goodbye_is_said_to_every_known_peer_whatever_brought_it() {
     }
 }
 
-// The ping sweep.
+// ---- the ping sweep ----
 
-/// How a peer answers one `PING` after the other (the last answer goes on), how it answers `NAME`,
-/// and whether it is still known after some sweeps that forget at the first miss.
+/// How a peer answers successive pings (the last answer repeats), how it answers `NAME`, and
+/// whether it is still known after some sweeps that remove a peer at the first miss.
 type Sweeps = (&'static [&'static [u8]], &'static [u8], bool);
 
 const SWEEPS: &[Sweeps] = &[
-    // Originals.
+    // The originals.
     (&[b""], b"REPL\0\0\0\x02py", true),
     (&[b"RE"], b"REPL\0\0\0\x02py", true),
     (&[b""], b"REPL\0\0\0\x03eve", false),
     (&[b""], b"", false),
-    // Ours; the third answers no more, the last has another id.
+    // Nodes of this crate; the third stops answering, the last has another id.
     (&[b"PONG\0\0\0\x02py"], b"", true),
     (&[b"", b"PONG\0\0\0\x02py"], b"", true),
     (&[b"PONG\0\0\0\x02py", b"PONG\0\0\0\x02py", b""], b"REPL\0\0\0\x02py", false),
@@ -388,7 +395,7 @@ const SWEEPS: &[Sweeps] = &[
 ];
 
 #[actix::test]
-async fn an_original_is_alive_while_it_can_be_called_and_one_of_ours_while_it_answers() {
+async fn an_original_is_alive_while_it_accepts_connections_and_a_node_while_it_answers_ping() {
     tokio::time::pause();
     for (n, (pongs, name, alive)) in SWEEPS.iter().enumerate() {
         let wires = MemoryNetwork::new(1);

@@ -1,5 +1,4 @@
-//! What the tests of the wire share: bytes that can be read in a failure, and a transport that
-//! keeps what was written.
+//! Helpers of the tests of the wire: readable bytes, and a transport that keeps its writes.
 
 use std::{
     io,
@@ -18,31 +17,21 @@ use actix_peer::{
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-/// Bytes as the literal that they were written as.
-pub(crate) fn shown(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string()
-}
+use crate::common::frames::shown;
 
-/// A frame as the originals pack it, for data that is not known beforehand.
-pub(crate) fn frame(code: &[u8; 4], data: &str) -> Vec<u8> {
-    let len = u32::try_from(data.len()).unwrap().to_be_bytes();
-    [code, len.as_slice(), data.as_bytes()].concat()
-}
-
-/// Everything that comes until a clean end of file.
+/// Everything that arrives until a clean end of file.
 pub(crate) async fn to_the_end(reader: &mut (impl AsyncRead + Unpin)) -> String {
     let mut heard = Vec::new();
-    reader.read_to_end(&mut heard).await.expect("a clean end, not a reset");
+    reader.read_to_end(&mut heard).await.expect("the connection ends cleanly, not by a reset");
     shown(&heard)
 }
 
-/// What one node of a network inside the process wrote: each element is one call to the operating
-/// system.
+/// The writes of one node of a memory network. Each element is one call to the operating system.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Writes(Arc<Mutex<Vec<String>>>);
 
 impl Writes {
-    /// What was written since the last time.
+    /// The writes since the last call.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }

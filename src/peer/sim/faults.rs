@@ -96,7 +96,7 @@ impl SimNetwork {
     ///
     /// # Errors
     /// [`SimError::InvalidName`].
-    pub fn cut_one_way(&self, from: &str, to: &str) -> Result<(), SimError> {
+    pub fn partition_one_way(&self, from: &str, to: &str) -> Result<(), SimError> {
         self.0.wires.partition_one_way(&hosts(&[from])?, &hosts(&[to])?);
         self.note("network", "parts one way");
         Ok(())

@@ -10,7 +10,7 @@ fn book() -> AddressBook {
     AddressBook::new(4, Duration::from_secs(3_600))
 }
 
-/// The bytes as they are, and as the lines behind a right header.
+/// Reads the bytes as they are, and as the lines behind a valid header.
 pub(crate) fn run(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let body = text.split_once('\n').map_or("", |(_, body)| body);
@@ -28,7 +28,7 @@ pub(crate) fn run(bytes: &[u8]) {
         let mut again = book();
         assert_eq!(again.load(&read.to_text(), NOW), Ok(read.len()));
         assert!(read.iter().all(|entry| again.get(entry.info().id()) == Some(entry)));
-        // Who failed three times in a row is no anchor.
+        // A peer that failed three times in a row is no anchor.
         let reliable = read.iter().filter(|entry| entry.failures() < 3);
         assert_eq!(again.anchors(4).len(), reliable.count());
         assert_eq!(again.pick_old(4, &[], 1).len(), read.len());

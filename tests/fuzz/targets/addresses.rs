@@ -1,5 +1,5 @@
-//! Ids, hosts, addresses and `id host port`, as `JOIN`, `QUIT` and the replies to `LIST` carry them,
-//! and the table that they go into.
+//! Ids, hosts, addresses and `id host port`, as `JOIN`, `QUIT` and the replies to `LIST` carry
+//! them, and the peer table that stores them.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -10,8 +10,8 @@ use actix_peer::{
 
 const LIMIT: usize = 4;
 
-/// What is read means the same when it is written and read again, and cannot end a line or a field
-/// where it is not meant to.
+/// A parsed value has the same meaning after it is written and read again. It contains no separator
+/// of lines or fields.
 fn read<T: FromStr + Display + PartialEq>(text: &str, fields: usize) -> Option<T> {
     let value: T = text.parse().ok()?;
     let written = value.to_string();

@@ -1,5 +1,5 @@
-//! The JSON of the file-sharing program: what its API is asked, and what its subcommands and pages are
-//! told.
+//! The JSON of the file-sharing program: requests to its API, and its answers to subcommands and
+//! pages.
 
 use actix_peer::overlay::Address;
 use serde::{Serialize, de::DeserializeOwned};
@@ -10,11 +10,11 @@ use crate::{
     protocol::{MAX_KEY, valid_key},
 };
 
-/// What is taken is written as it was meant.
+/// An accepted value has the same meaning after it is written and read again.
 fn taken<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let value: T = serde_json::from_slice(bytes).ok()?;
     let text = serde_json::to_string(&value).unwrap();
-    let again: T = serde_json::from_str(&text).expect("its own words");
+    let again: T = serde_json::from_str(&text).expect("a value that was written can be read");
     assert_eq!(serde_json::to_string(&again).unwrap(), text);
     Some(value)
 }

@@ -1,5 +1,5 @@
-//! The frame codec in arbitrary chunking, held against a decoder that has everything at once; and
-//! the faster one of links against the same.
+//! The frame codec with arbitrary chunks, compared with a decoder that has all bytes at once. The
+//! faster codec of links is compared with the same decoder.
 
 use actix_peer::{
     frame::{Frame, FrameCodec, FrameError, PIECE_LEN, Part},
@@ -19,7 +19,7 @@ enum End {
     TruncatedBody(u64, u64),
 }
 
-/// As src/protocol.md#frames says it, without a thought for speed.
+/// Decodes as src/protocol.md#frames describes it, without any optimisation.
 fn naive(mut stream: &[u8], limit: usize) -> (Vec<Frame>, End) {
     let mut frames = Vec::new();
     loop {
@@ -42,7 +42,7 @@ fn naive(mut stream: &[u8], limit: usize) -> (Vec<Frame>, End) {
     }
 }
 
-/// What a codec makes of a stream, piece by piece.
+/// What a codec decodes from a stream, piece by piece.
 struct Decoded {
     frames: Vec<Frame>,
     open: Option<(Frame, usize)>,
@@ -52,7 +52,7 @@ impl Decoded {
     fn take(&mut self, part: Part, pieces_above: u32) {
         match part {
             Part::Frame(frame) => {
-                assert!(self.open.is_none(), "a frame within another");
+                assert!(self.open.is_none(), "a frame begins inside of another");
                 self.frames.push(frame);
             }
             Part::Head(head) => {
@@ -61,7 +61,7 @@ impl Decoded {
             }
             Part::Piece { data, last } => {
                 assert!(!data.is_empty() && data.len() <= PIECE_LEN);
-                let (frame, len) = self.open.take().expect("a piece of something");
+                let (frame, len) = self.open.take().expect("a piece belongs to a frame");
                 let data = Bytes::from([frame.data(), &data[..]].concat());
                 assert_eq!(last, data.len() == len);
                 let frame = Frame::new(frame.code(), data);
@@ -102,7 +102,7 @@ fn decode(stream: &[u8], limits: (u32, u32), chunks: &[u8]) -> (Vec<Frame>, End)
                 Err(error) => return (decoded.frames, ended(&error)),
             }
         }
-        // Memory follows the bytes that came, not the length that was announced.
+        // Memory follows the received bytes, not the announced length.
         assert!(buffer.capacity() <= 4 * buffer.len().max(chunk.len()) + PIECE_LEN + (16 << 10));
     }
     loop {
@@ -133,7 +133,7 @@ pub(crate) fn run(bytes: &[u8]) {
     for frame in got.0 {
         FrameCodec::new().max_out(u32::MAX).encode(frame, &mut again).unwrap();
     }
-    assert_eq!(Some(&again[..]), stream.get(..again.len()), "encoding is the reverse");
+    assert_eq!(Some(&again[..]), stream.get(..again.len()), "encoding reverses decoding");
 
     let (expected, end) = naive(stream, MAX_FRAME);
     let (mut buffer, mut frames, mut failed) = (BytesMut::new(), Vec::new(), false);

@@ -1,4 +1,4 @@
-//! Routed messages (`@FWD`) and reports that one got stuck (`@FWE`).
+//! Routed messages (`@FWD`) and reports of failed routing (`@FWE`).
 
 use actix_peer::{
     frame::{Frame, TypeCode},
@@ -19,7 +19,7 @@ pub(crate) fn run(bytes: &[u8]) {
     #[expect(clippy::disallowed_methods, reason = "nobody looks at it")]
     let now = std::time::Instant::now();
     peers.add("c 10.0.0.1 9000".parse().unwrap(), Learned::Manual, now);
-    // One that always goes on, into a circle if there is one.
+    // A router that always forwards, in a circle if there is one.
     let mut way = router::from_fn(|_, peers| peers.get_at(0).map(|entry| entry.info().clone()));
     let mut hops = 0;
     let mut at = envelope.clone();
@@ -36,7 +36,7 @@ pub(crate) fn run(bytes: &[u8]) {
                 at = next;
             }
             Hop::Fail(fault) => {
-                assert!(!fault.may_have_been_handled(), "it was not passed on");
+                assert!(!fault.may_have_been_handled(), "the message was not forwarded");
                 break;
             }
             hop => panic!("{hop:?}"),

@@ -1,4 +1,4 @@
-//! The hello of a link, whose JSON reader is our own, held against serde_json.
+//! The hello of a link: the JSON reader of this crate, compared with serde_json.
 
 use actix_peer::{frame::Frame, link::Hello};
 use serde::de::IgnoredAny;
@@ -11,12 +11,13 @@ pub(crate) fn run(bytes: &[u8]) {
     let frame = Frame::new(b"@LNK", bytes.to_vec());
     let Ok(hello) = Hello::from_frame(&frame) else { return };
     let again = hello.to_frame();
-    // Escaping can make it longer than what is read; a node says nothing that needs it.
+    // Escaping can make a hello too long to be read. A node sends nothing that needs escaping.
     assert!(again.data().len() > MAX_HELLO || Hello::from_frame(&again) == Ok(hello.clone()));
 
-    // What is taken is JSON, and means what others read in it.
+    // An accepted hello is valid JSON with the same meaning for other readers.
     serde_json::from_slice::<IgnoredAny>(bytes).expect("no JSON");
-    // Others may refuse numbers that we skip, and of two members take the other one.
+    // Other readers may refuse numbers that this reader skips, and may use the other one of two
+    // equal members.
     let Ok(Value::Object(others)) = serde_json::from_slice(bytes) else { return };
     let is_text = |name: &str, text: &str| {
         let once = bytes.windows(name.len()).filter(|part| *part == name.as_bytes()).count() == 1;

@@ -1,6 +1,6 @@
 //! Arbitrary bytes as a series of decisions.
 
-/// What is left of an input. At its end every decision is zero.
+/// The unread rest of an input. At its end every decision is zero.
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a>(&'a [u8]);
 
@@ -28,7 +28,7 @@ impl<'a> Input<'a> {
         taken
     }
 
-    /// Everything that is left.
+    /// All remaining bytes.
     pub(super) fn rest(&mut self) -> &'a [u8] {
         self.take(usize::MAX)
     }

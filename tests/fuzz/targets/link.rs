@@ -1,7 +1,7 @@
-//! The machine of a link: bytes of a remote, and what this side does meanwhile.
+//! The state machine of a link: bytes of a remote peer, and the actions of this side meanwhile.
 //!
-//! Every input is run by two machines: one gets frame after frame, the other what a read brings at
-//! once. They have to come to the same.
+//! Two machines run every input. One reads frame by frame, the other reads several frames at once.
+//! Both must end in the same state.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ const CODES: [&[u8; 4]; 12] = [
     b"\0\0\0\0",
 ];
 
-/// Credit and places that both sides give.
+/// Credit and exchanges that both sides grant.
 const WINDOW: u32 = 2_000;
 const MAX_OPEN: u32 = 3;
 
@@ -50,7 +50,7 @@ fn hello(id: &str) -> Hello {
     }
 }
 
-/// One-way messages that came together, apart.
+/// Splits one-way messages that arrived together.
 fn apart(event: LinkEvent) -> Vec<LinkEvent> {
     let LinkEvent::MessageBatch(messages) = event else { return vec![event] };
     assert_eq!(messages.iter().count(), messages.count());
@@ -67,7 +67,7 @@ fn apart(event: LinkEvent) -> Vec<LinkEvent> {
     messages.payloads().map(message).collect()
 }
 
-/// One machine, and what came out of it.
+/// One machine, and its output.
 struct Side {
     link: Link,
     events: Vec<LinkEvent>,
@@ -88,7 +88,7 @@ impl Side {
         }
     }
 
-    /// The bytes of the remote: each frame for itself, or together.
+    /// Passes the bytes of the remote peer to the machine, frame by frame or together.
     fn hears(&mut self, bytes: &[u8], together: bool, now: Instant) {
         self.input.extend_from_slice(bytes);
         let frames = Frames::split(&mut self.input);
@@ -104,7 +104,7 @@ impl Side {
         }
     }
 
-    /// Collects what came out, and looks whether all is within its bounds.
+    /// Collects the output and checks all bounds.
     fn settle(&mut self, written: bool) {
         let events: Vec<_> = self.link.events().flat_map(apart).collect();
         let closed = |event: &&LinkEvent| matches!(event, LinkEvent::Closed { .. });
@@ -116,16 +116,17 @@ impl Side {
             self.output.extend_from_slice(&output);
         }
         assert!(self.link.unconsumed() <= WINDOW && self.link.held() <= self.link.unconsumed());
-        // Requests of both sides, and one-way messages in parts, of which credit is the bound.
+        // Requests of both sides, and one-way messages in parts, which the credit bounds.
         assert!(self.link.open_exchanges() <= 2 * MAX_OPEN as usize + WINDOW as usize / 5);
-        // A remote that does not read cannot make this side keep more than control frames of 256 KiB.
+        // A remote peer that does not read makes this side keep at most 256 KiB of control frames.
         assert!(self.link.output_len() <= 320 << 10, "{}", self.link.output_len());
         assert_eq!(self.closed, usize::from(self.link.phase() == LinkPhase::Closed));
         assert!(self.closed == 0 || self.link.open_exchanges() == 0);
     }
 }
 
-/// Something that this side does, the same on both machines. What it may not do is refused.
+/// An action of this side, the same on both machines. The machine refuses actions that are not
+/// allowed.
 fn act(link: &mut Link, what: u8, input: &mut Input<'_>, now: &mut Instant) {
     let (number, len, more) = (u32::from(input.byte() % 16), input.short() % 700, what >= 128);
     let data = vec![b'x'; len];
@@ -156,14 +157,14 @@ fn act(link: &mut Link, what: u8, input: &mut Input<'_>, now: &mut Instant) {
     }
 }
 
-/// What the remote says next: a frame that is nearly one, or anything.
+/// The next bytes of the remote peer: an almost valid frame, or anything.
 fn speech(input: &mut Input<'_>) -> Vec<u8> {
     let what = input.byte();
     if what >= 240 {
         let len = input.short() % 300;
         return input.take(len).to_vec();
     }
-    // Where it is, so that kept inputs mean what they meant.
+    // The codes stay at these numbers, so that kept inputs keep their meaning.
     let code = match what {
         236.. => b"@RFS",
         233.. => b"@LEN",
@@ -173,7 +174,7 @@ fn speech(input: &mut Input<'_>) -> Vec<u8> {
     let (exchange, flags, len) =
         (u32::from(input.byte() % 16), input.byte(), input.short() % 1_200);
     let payload = match len {
-        // Short ones are taken as they are.
+        // Short input is passed on unchanged.
         ..32 => input.take(len).to_vec(),
         _ => vec![input.byte(); len],
     };
@@ -196,13 +197,13 @@ pub(crate) fn run(bytes: &[u8]) {
         one.hears(&greeting, false, now);
         all.hears(&greeting, true, now);
     }
-    // Behind the end nothing happens any more; a little of that will do.
+    // Nothing happens after the end of the link; a few steps suffice to check that.
     let mut behind = 0;
     while !input.is_empty() && behind < 4 {
         behind += one.closed;
         let what = input.byte();
         if what.is_multiple_of(2) {
-            // What one read brings.
+            // The bytes of one read.
             let said: Vec<u8> = (0..=what % 8).flat_map(|_| speech(&mut input)).collect();
             one.hears(&said, false, now);
             all.hears(&said, true, now);

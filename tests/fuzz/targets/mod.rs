@@ -1,6 +1,5 @@
-//! What is done with arbitrary bytes: one function for each thing that reads what comes from a
-//! network. Each panics when a promise is broken; libFuzzer and the test beside this folder feed
-//! them.
+//! One function for each parser of data from the network. Each panics if a promise is broken.
+//! libFuzzer and the tests in `main.rs` feed them with arbitrary bytes.
 
 mod address_book;
 mod addresses;
@@ -21,7 +20,7 @@ mod walk;
 /// A target.
 pub(crate) type Target = fn(&[u8]);
 
-/// All of them, by the names of their folders in `corpus`.
+/// All targets, by the names of their folders in `corpus`.
 pub(crate) const ALL: [(&str, Target); 14] = [
     ("address_book", address_book::run),
     ("addresses", addresses::run),

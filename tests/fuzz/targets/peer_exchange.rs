@@ -1,4 +1,4 @@
-//! Answers of the peer exchange, and what the stabilizer follows of them.
+//! Answers of the peer exchange, and the entries that the stabilizer accepts.
 
 use actix_peer::{
     PeerInfo, Stabilizer,
@@ -8,7 +8,7 @@ use actix_peer::{
     },
 };
 
-/// The bytes as they are, and as the lines behind a right version.
+/// Reads the bytes as they are, and as the lines behind a valid version.
 pub(crate) fn run(bytes: &[u8]) {
     let me: PeerInfo = "me 192.0.2.1 9000".parse().unwrap();
     let by: PeerInfo = "by 192.0.2.2 9000".parse().unwrap();

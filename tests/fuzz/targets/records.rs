@@ -1,4 +1,4 @@
-//! The lines of text of the file-sharing program: `QUER`, `RESP`, `FGET`, and those of its own.
+//! The lines of text of the file-sharing program: `QUER`, `RESP`, `FGET`, and its own formats.
 
 use actix_peer::{
     content::{Digest, FileName, Layout, MAX_PARTS, ManifestReader, deceives},
@@ -10,14 +10,14 @@ use crate::{
     protocol::{FileInfo, MAX_KEY, MAX_RANGE, MAX_TTL, Match, PartsRequest, Query, text_of},
 };
 
-/// A name that can do no harm, whatever it came from.
+/// A file name is safe, whatever its origin.
 fn is_harmless(name: &FileName) {
     let text = name.as_str();
     assert!(!text.is_empty() && text.len() <= 255 && !text.starts_with('.'));
     assert!(!text.contains(|c: char| c == '/' || c == '\\' || c.is_control()));
     let path: &std::path::Path = name.as_ref();
     let mut parts = path.components();
-    let only = parts.next().expect("one part");
+    let only = parts.next().expect("a record has at least one part");
     assert!(matches!(only, std::path::Component::Normal(_)) && parts.next().is_none());
 }
 
@@ -47,12 +47,12 @@ pub(crate) fn run(bytes: &[u8]) {
                 let again = Match { name: name.clone(), owner: found.owner.clone() }.to_frame();
                 assert_eq!(Match::parse(again.as_str().unwrap()), Some(found));
             }
-            // Only ever shown.
+            // Such a name is only displayed.
             AnyName::Unfit { text, .. } => assert!(!text.contains(deceives)),
         }
     }
     if let Some(info) = FileInfo::parse(text) {
-        // Bounds how many check values are asked for.
+        // Bounds the number of check values in one question.
         assert!(info.layout.parts() <= MAX_PARTS);
     }
     if let Some(parts) = PartsRequest::parse(text) {

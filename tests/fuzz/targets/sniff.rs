@@ -1,4 +1,4 @@
-//! The first bytes of a connection to a node with TLS: a handshake, or frames in plain.
+//! The first bytes of a connection to a node with TLS: a handshake, or plain frames.
 
 use std::{
     pin::Pin,
@@ -29,7 +29,7 @@ thread_local! {
     static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().unwrap();
 }
 
-/// A stream that comes in pieces, with pauses between them.
+/// A stream that arrives in pieces, with pauses between them.
 struct Pieces {
     bytes: Vec<u8>,
     at: usize,
@@ -65,14 +65,14 @@ pub(crate) fn run(bytes: &[u8]) {
         runtime.block_on(async {
             let secured = TRANSPORTS[which].secure(io).await;
             if stream.first() == Some(&HANDSHAKE) {
-                assert!(secured.is_err(), "nobody proved anything");
+                assert!(secured.is_err(), "a handshake without a proof succeeded");
                 return;
             }
-            let mut io = secured.expect("what is no TLS is left to the node");
+            let mut io = secured.expect("a plain connection is passed on to the node");
             assert!(io.proven.is_none());
             let mut all = Vec::new();
             io.reader.read_to_end(&mut all).await.unwrap();
-            assert!(all == stream, "a byte was lost, or came twice");
+            assert!(all == stream, "a byte was lost or duplicated");
         });
     });
 }

@@ -1,4 +1,4 @@
-//! What members say to each other about who is there (`@SWM`).
+//! Messages of the membership (`@SWM`).
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use actix_peer::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A message with a bit of everything.
+/// A message with a field of every kind.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 struct Everything {
     id: PeerId,
@@ -41,7 +41,7 @@ pub(crate) fn run(bytes: &[u8]) {
                 let again = format.encode(Everything::CODE, &value).unwrap();
                 assert_eq!(format.decode::<Everything>(&again).unwrap(), value);
             }
-            // Its text is put together of what came.
+            // The error text contains parts of the input.
             Err(error) => assert!(error.to_string().contains("EVRY")),
         }
         drop(format.decode::<Vec<String>>(&frame));

@@ -1,4 +1,4 @@
-//! The walk of a join: replies of remotes, in any order and number, to a node that follows them.
+//! The walk of a join: replies of remote peers in any order and number.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ const MAX_ASKS: usize = 8;
 const FAN_OUT: usize = 3;
 const LIMIT: usize = 4;
 
-/// What remotes like to say, for a start; the rest they make up.
+/// Typical replies of remote peers. The fuzzer makes up the others.
 const TEXTS: [&str; 9] = [
     "bob",
     "me",
@@ -58,11 +58,11 @@ pub(crate) fn run(bytes: &[u8]) {
         event = match walk.step(event, &peers, now) {
             JoinStep::Ask { to, frame, .. } => {
                 asks += 1;
-                assert_ne!(&to, me.address(), "it never asks itself");
+                assert_ne!(&to, me.address(), "the node asks itself");
                 if frame.code() == TypeCode::JOIN {
                     assert!(
                         waited || !joins.contains(&to),
-                        "it joins nobody twice without a pause"
+                        "the walk joins a peer twice without a pause"
                     );
                     joins.push(to);
                 }
@@ -79,7 +79,7 @@ pub(crate) fn run(bytes: &[u8]) {
                 JoinEvent::Waited
             }
             JoinStep::Add { info, learned } => {
-                assert_ne!(info.id(), me.id(), "it never adds itself");
+                assert_ne!(info.id(), me.id(), "the node adds itself");
                 let added = peers.add(info, learned, now);
                 assert_ne!(added, Added::Own);
                 JoinEvent::Added(added)
@@ -92,5 +92,5 @@ pub(crate) fn run(bytes: &[u8]) {
             step => panic!("{step:?}"),
         };
     }
-    panic!("it does not end");
+    panic!("the walk does not end");
 }

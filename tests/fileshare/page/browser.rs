@@ -1,5 +1,4 @@
-//! A real Chromium without a window, driven over WebDriver; both end with the test.
-#![allow(unreachable_pub)]
+//! A headless Chromium, driven over WebDriver. Both processes end with the test.
 
 use std::{
     fs,
@@ -20,7 +19,7 @@ const CHROMIUM: [&str; 10] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
-    // Memory that is shared among its processes in files: a container may have little of the other.
+    // Use files for memory that is shared among the processes: a container may limit `/dev/shm`.
     "--disable-dev-shm-usage",
     "--disable-quic",
     "--no-first-run",
@@ -40,27 +39,27 @@ const SEE: &str = "
     };
     look();";
 
-pub struct Browser {
+pub(super) struct Browser {
     driver: Child,
-    /// Of this session, for what is not in the client.
+    /// URL of this session, for commands that the client does not offer.
     session: String,
     client: Client,
     _profile: TempDir,
 }
 
 impl Browser {
-    pub async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
             .spawn()
-            .expect("chromedriver is installed (Debian: chromium-driver)");
+            .expect("chromedriver must be installed (Debian: chromium-driver)");
         let lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
         let port = lines
             .filter_map(|line| Some(line.split_once("successfully on port ")?.1.to_owned()))
             .map(|port| port.trim_end_matches('.').to_owned())
             .next()
-            .expect("the port of chromedriver");
+            .expect("chromedriver prints its port");
         let address = format!("http://127.0.0.1:{port}");
         let profile = tempfile::tempdir().unwrap();
         let folder = format!("--user-data-dir={}", profile.path().display());
@@ -70,7 +69,7 @@ impl Browser {
             .capabilities(capabilities.as_object().unwrap().clone())
             .connect(&address)
             .await
-            .expect("a session with chromium");
+            .expect("chromium opens a session");
         let id = client.session_id().await.unwrap().expect("a session's id");
         let times = wd::TimeoutConfiguration::new(Some(LIMIT), Some(LIMIT), Some(Duration::ZERO));
         client.update_timeouts(times).await.unwrap();
@@ -78,36 +77,36 @@ impl Browser {
         Self { driver, session, client, _profile: profile }
     }
 
-    /// Opens the page of an instance and waits until it is live.
-    pub async fn open(&self, url: &str) {
+    /// Opens the page of an instance and waits until its connection is live.
+    pub(super) async fn open(&self, url: &str) {
         self.visit(url).await;
         self.see("return document.querySelector('#connection.live')").await;
     }
 
-    /// Opens a page that may not come to life.
-    pub async fn visit(&self, url: &str) {
+    /// Opens a page without waiting for its connection.
+    pub(super) async fn visit(&self, url: &str) {
         while let Err(error) = self.client.goto(url).await {
-            // Chromium gives up what it loads when an interface of the machine comes or goes.
+            // Chromium aborts a load when a network interface of the machine appears or disappears.
             let changed = error.to_string().contains("ERR_NETWORK_CHANGED");
             assert!(changed, "cannot open {url}: {error}");
         }
     }
 
-    /// Waits until a script's result is true in the page, and returns it.
-    pub async fn see(&self, condition: &str) -> Value {
+    /// Waits until the result of a script is true in the page, and returns it.
+    pub(super) async fn see(&self, condition: &str) -> Value {
         let script = SEE.replace("CONDITION", condition);
         let seen = self.client.execute_async(&script, Vec::new()).await;
         match seen {
             Ok(value) => value,
             Err(error) => {
                 let text = self.run("return document.body.innerText").await;
-                panic!("never came: {condition}\n{error}\nthe page: {text}");
+                panic!("not true in time: {condition}\n{error}\nthe page: {text}");
             }
         }
     }
 
     /// Waits until the text of the first element of this kind contains `text`.
-    pub async fn see_text(&self, selector: &str, text: &str) {
+    pub(super) async fn see_text(&self, selector: &str, text: &str) {
         let condition = format!(
             "return document.querySelector({}).innerText.includes({})",
             json!(selector),
@@ -116,39 +115,39 @@ impl Browser {
         self.see(&condition).await;
     }
 
-    pub async fn run(&self, script: &str) -> Value {
+    pub(super) async fn run(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.unwrap()
     }
 
-    pub async fn find(&self, selector: &str) -> Element {
+    pub(super) async fn find(&self, selector: &str) -> Element {
         let shown = format!("return document.querySelector({})", json!(selector));
         self.see(&shown).await;
         let found = self.client.find(Locator::Css(selector)).await;
         found.unwrap_or_else(|error| panic!("{selector}: {error}"))
     }
 
-    /// Clicks what is there now: news may put another element in its place at any moment.
-    pub async fn click(&self, selector: &str) {
+    /// Clicks the current element. Retries if an update replaces the element meanwhile.
+    pub(super) async fn click(&self, selector: &str) {
         while let Err(error) = self.find(selector).await.click().await {
             assert!(error.is_stale_element_reference(), "{selector}: {error}");
         }
     }
 
-    pub async fn write(&self, selector: &str, text: &str) {
+    pub(super) async fn write(&self, selector: &str, text: &str) {
         self.find(selector).await.send_keys(text).await.unwrap();
     }
 
-    /// Presses a key where the focus is.
-    pub async fn press(&self, key: Key) {
+    /// Presses a key at the focused element.
+    pub(super) async fn press(&self, key: Key) {
         self.type_text(&char::from(key).to_string()).await;
     }
 
-    pub async fn type_text(&self, text: &str) {
+    pub(super) async fn type_text(&self, text: &str) {
         self.client.active_element().await.unwrap().send_keys(text).await.unwrap();
     }
 
-    /// What a person who listens to the page is told of the focus: the name of the element.
-    pub async fn focus(&self) -> String {
+    /// The accessible name of the focused element, as a screen reader announces it.
+    pub(super) async fn focus(&self) -> String {
         let name = self
             .run(
                 "const at = document.activeElement;
@@ -158,32 +157,32 @@ impl Browser {
         name.as_str().unwrap_or_default().trim().to_owned()
     }
 
-    /// A command of Chromium's own protocol.
-    pub fn chromium(&self, command: &str, parameters: Value) {
+    /// Sends a command of Chromium's own protocol.
+    pub(super) fn chromium(&self, command: &str, parameters: Value) {
         let body = json!({ "cmd": command, "params": parameters });
         ureq::post(format!("{}/goog/cdp/execute", self.session)).send_json(body).unwrap();
     }
 
-    pub fn size(&self, width: u32, height: u32, scale: f64, phone: bool) {
+    pub(super) fn size(&self, width: u32, height: u32, scale: f64, phone: bool) {
         let parameters = json!({
             "width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone,
         });
         self.chromium("Emulation.setDeviceMetricsOverride", parameters);
     }
 
-    pub fn colours(&self, scheme: &str) {
+    pub(super) fn colours(&self, scheme: &str) {
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.chromium("Emulation.setEmulatedMedia", features);
     }
 
-    pub async fn photograph(&self, to: &Path) {
+    pub(super) async fn photograph(&self, to: &Path) {
         fs::write(to, self.client.screenshot().await.unwrap()).unwrap();
     }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Chromium ends with its session; killing the driver alone would leave it behind.
+        // Chromium ends with its session. Killing only the driver would leave Chromium running.
         ureq::delete(&self.session).call().ok();
         self.driver.kill().ok();
         self.driver.wait().ok();

@@ -1,5 +1,4 @@
-//! Running instances of the file-sharing program, as processes, each with folders of its own.
-#![allow(dead_code, unreachable_pub)]
+//! Instances of the file-sharing program as processes, each with folders of its own.
 
 use std::{
     fs,
@@ -14,45 +13,45 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-/// Longer than anything here takes; then a test fails instead of hanging.
-pub const LIMIT: Duration = Duration::from_secs(60);
+/// Longer than any step takes. A test that reaches it fails instead of hanging.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// The program, as `cargo test` has built it.
-pub fn program() -> Command {
+pub(crate) fn program() -> Command {
     let tests = std::env::current_exe().unwrap();
     let path: PathBuf = tests.parent().unwrap().with_file_name("examples").join("fileshare");
     assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
     let mut program = Command::new(path);
-    // Not the downloads of whoever runs the tests.
+    // Keeps the tests out of the downloads folder of the user.
     program.env("XDG_DOWNLOAD_DIR", env!("CARGO_TARGET_TMPDIR"));
     program
 }
 
-/// A subcommand of the user whose runtime folder this is.
-pub fn subcommand(runtime: &Path, arguments: &[&str]) -> Output {
+/// Runs a subcommand as the user with this runtime folder.
+pub(crate) fn subcommand(runtime: &Path, arguments: &[&str]) -> Output {
     program().args(arguments).env("XDG_RUNTIME_DIR", runtime).output().unwrap()
 }
 
-pub fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
 /// One running instance; killed when dropped.
-pub struct Instance {
+pub(crate) struct Instance {
     child: Child,
     lines: BufReader<ChildStdout>,
     folders: TempDir,
-    /// Where peers reach it.
-    pub address: String,
-    /// The address of its page as printed.
-    pub url: String,
+    /// The address for peers.
+    pub(crate) address: String,
+    /// The address of the page, as printed.
+    pub(crate) url: String,
     /// `HOST:PORT` of its page.
-    pub web: String,
+    pub(crate) web: String,
 }
 
 impl Instance {
-    /// Starts one with this id, on free ports of loopback.
-    pub fn start(id: &str, options: &[&str]) -> Self {
+    /// Starts an instance with this id, on free ports of loopback.
+    pub(crate) fn start(id: &str, options: &[&str]) -> Self {
         let folders = tempfile::Builder::new().prefix("fileshare-").tempdir().unwrap();
         for folder in ["run", "share", "downloads"] {
             fs::create_dir(folders.path().join(folder)).unwrap();
@@ -61,8 +60,8 @@ impl Instance {
         Self::start_in(folders, &run, id, options)
     }
 
-    /// The same, of the user whose runtime folder is `run`.
-    pub fn start_with(run: &Path, id: &str, options: &[&str]) -> Self {
+    /// Starts an instance of the user whose runtime folder is `run`.
+    pub(crate) fn start_with(run: &Path, id: &str, options: &[&str]) -> Self {
         let folders = tempfile::Builder::new().prefix("fileshare-").tempdir().unwrap();
         for folder in ["share", "downloads"] {
             fs::create_dir(folders.path().join(folder)).unwrap();
@@ -70,8 +69,8 @@ impl Instance {
         Self::start_in(folders, run, id, options)
     }
 
-    /// Starts one whose downloads are where an option says.
-    pub fn start_at(id: &str, options: &[&str]) -> Self {
+    /// Starts an instance whose downloads folder is set by an option.
+    pub(crate) fn start_at(id: &str, options: &[&str]) -> Self {
         let folders = tempfile::tempdir().unwrap();
         for folder in ["run", "share"] {
             fs::create_dir(folders.path().join(folder)).unwrap();
@@ -80,8 +79,8 @@ impl Instance {
         Self::start_in(folders, &run, id, options)
     }
 
-    /// Starts it again, in the same folders, after its process has ended.
-    pub fn again(mut self, id: &str, options: &[&str]) -> Self {
+    /// Ends the process and starts it again in the same folders.
+    pub(crate) fn again(mut self, id: &str, options: &[&str]) -> Self {
         self.kill();
         let folders = std::mem::replace(&mut self.folders, tempfile::tempdir().unwrap());
         let run = folders.path().join("run");
@@ -119,35 +118,35 @@ impl Instance {
         Self { child, lines, folders, address, url, web }
     }
 
-    pub fn run(&self) -> PathBuf {
+    pub(crate) fn run(&self) -> PathBuf {
         self.folders.path().join("run")
     }
 
-    pub fn share(&self) -> PathBuf {
+    pub(crate) fn share(&self) -> PathBuf {
         self.folders.path().join("share")
     }
 
-    pub fn downloads(&self) -> PathBuf {
+    pub(crate) fn downloads(&self) -> PathBuf {
         self.folders.path().join("downloads")
     }
 
-    /// A subcommand that finds this instance by itself: its exit code, and what it printed.
-    pub fn subcommand(&self, arguments: &[&str]) -> (i32, String, String) {
+    /// Runs a subcommand that finds this instance. Returns its exit code, output and errors.
+    pub(crate) fn subcommand(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = subcommand(&self.run(), arguments);
         let code = output.status.code().unwrap();
         (code, text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
     }
 
-    /// The same with `--json`, which has to work.
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    /// Runs a subcommand with `--json`, which must succeed.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
         let (code, output, errors) = self.subcommand(&arguments);
         assert_eq!(code, 0, "{arguments:?}: {errors}");
         serde_json::from_str(&output).unwrap()
     }
 
-    /// One call of the API, or for the page, with exactly these headers besides the usual ones.
-    pub fn call(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+    /// Sends one HTTP request with exactly these headers besides the usual ones.
+    pub(crate) fn call(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
         let mut stream = self.connect();
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         let given = |name: &str| {
@@ -168,17 +167,17 @@ impl Instance {
         Answer::read(BufReader::new(stream))
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.call("GET", path, &[], b"")
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
         let body = body.to_string();
         self.call("POST", path, &["Content-Type: application/json"], body.as_bytes())
     }
 
-    /// The events from now on.
-    pub fn events(&self) -> Events {
+    /// Subscribes to the events from now on.
+    pub(crate) fn events(&self) -> Events {
         let mut stream = self.connect();
         let head = format!("GET /api/events HTTP/1.1\r\nHost: {}\r\n\r\n", self.web);
         stream.write_all(head.as_bytes()).unwrap();
@@ -188,25 +187,26 @@ impl Instance {
         Events { status: status.split(' ').nth(1).unwrap().parse().unwrap(), lines }
     }
 
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.web).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Sends it a signal: `STOP` puts it to sleep, `CONT` wakes it.
-    pub fn signal(&self, name: &str) {
+    /// Sends a signal: `STOP` suspends the process, `CONT` resumes it.
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
-    /// Interrupts it, as ctrl-C does, and waits for its end: the exit code and the rest of its output.
-    pub fn interrupt(&mut self) -> (Option<i32>, String) {
+    /// Interrupts it, as ctrl-C does, and waits for its end. Returns the exit code and the
+    /// remaining output.
+    pub(crate) fn interrupt(&mut self) -> (Option<i32>, String) {
         self.signal("INT");
         let mut rest = String::new();
         self.lines.read_to_string(&mut rest).unwrap();
@@ -221,17 +221,17 @@ impl Drop for Instance {
     }
 }
 
-/// What came back for one call.
+/// The answer to one HTTP request.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    /// Lower-case names.
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The names are in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn read(mut stream: BufReader<TcpStream>) -> Self {
+    pub(crate) fn read(mut stream: BufReader<TcpStream>) -> Self {
         let mut line = || {
             let mut line = String::new();
             stream.read_line(&mut line).unwrap();
@@ -245,22 +245,22 @@ impl Answer {
             })
             .collect();
         let mut answer = Self { status, headers, body: Vec::new() };
-        // The server may cut the connection behind an early refusal.
+        // The server may close the connection after an early refusal.
         let length = answer.header("content-length").map_or(u64::MAX, |len| len.parse().unwrap());
         stream.take(length).read_to_end(&mut answer.body).unwrap();
         answer
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Status and `kind` of a refusal, whose text has to say something.
-    pub fn refusal(&self) -> (u16, String) {
+    /// Status and `kind` of a refusal. Its text must not be empty.
+    pub(crate) fn refusal(&self) -> (u16, String) {
         let json = self.json();
         assert!(json["error"].as_str().is_some_and(|text| !text.is_empty()), "{json}");
         (self.status, json["kind"].as_str().unwrap().to_owned())
@@ -268,14 +268,14 @@ impl Answer {
 }
 
 /// An open connection at `/api/events`.
-pub struct Events {
-    pub status: u16,
+pub(crate) struct Events {
+    pub(crate) status: u16,
     lines: BufReader<TcpStream>,
 }
 
 impl Events {
-    /// The next event: its name and content. `None` at the end.
-    pub fn next(&mut self) -> Option<(String, Value)> {
+    /// The next event: its name and content. `None` at the end of the stream.
+    pub(crate) fn next(&mut self) -> Option<(String, Value)> {
         let mut name = String::new();
         loop {
             let mut line = String::new();
@@ -290,24 +290,24 @@ impl Events {
         }
     }
 
-    /// The first event of this name whose content is as wanted.
+    /// The first event of this name whose content satisfies `wanted`.
     #[track_caller]
-    pub fn wait(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let (began, mut last) = (Instant::now(), Value::Null);
         loop {
-            let (event, data) = self.next().expect("an event");
+            let (event, data) = self.next().expect("the stream of events is open");
             if event == name {
                 if wanted(&data) {
                     return data;
                 }
                 last = data;
             }
-            assert!(began.elapsed() < LIMIT, "no {name} event is as wanted; the last one: {last}");
+            assert!(began.elapsed() < LIMIT, "no {name} event matches; the last one: {last}");
         }
     }
 }
 
-/// Whether a list of files has one of this name.
-pub fn has(files: &Value, name: &str) -> bool {
+/// Whether a list of files contains this name.
+pub(crate) fn has(files: &Value, name: &str) -> bool {
     files.as_array().unwrap().iter().any(|file| file["name"] == name)
 }

@@ -1,4 +1,4 @@
-//! What `--test-handlers` shows from outside, of whichever program has them.
+//! The behaviour of a program with `--test-handlers`, as its peers see it.
 
 use actix_peer::{Outgoing, Over, Peer, Replies, RequestError, frame::Frame, link::Reason};
 
@@ -24,7 +24,7 @@ impl Asked<'_> {
         assert_eq!(answer, [Frame::text("ECHO", text)], "over {:?}", self.over);
     }
 
-    /// The asker hears that the handler failed, whichever way it asked.
+    /// The caller gets the error that the handler failed, over either protocol.
     async fn fails(&self, code: &'static str) {
         match self.ask(code, "").await {
             Ok(answer) => panic!("{code} over {:?}: {answer:?}", self.over),
@@ -40,18 +40,18 @@ async fn each_promise(address: &str) {
     for over in [Over::Classic, Over::Link] {
         let asked = Asked { by: Peer::builder().start().await.unwrap(), address, over };
         asked.answers("before").await;
-        // A panic costs its asker an error, and twice is no more than once.
+        // Each panic fails only its request, and a second panic has the same effect.
         for code in ["BOOM", "BOO2", "BOOM", "BOO2", "BOO2"] {
             asked.fails(code).await;
             asked.answers("still there").await;
         }
-        // Nor when nobody waits to hear of it.
+        // The same without a caller that waits for a reply.
         for code in ["BOOM", "BOO2", "SINK"] {
             let message = Outgoing::from(Frame::text(code, "")).over(over);
             asked.by.notify(address, message).await.unwrap();
             asked.answers("still there").await;
         }
-        // More slow ones than a handler that does one after the other would get through in this test.
+        // More slow requests than a sequential handler could serve during this test.
         let mut slow = Vec::new();
         for _ in 0..8 {
             slow.push(asked.begin("SLOW", "60000").await);
@@ -66,7 +66,7 @@ async fn each_promise(address: &str) {
                 [Frame::text("ERRO", "Slow: the data must be 0 to 60000 milliseconds")]
             );
         }
-        // Longer than any frame that is taken whole.
+        // Longer than any frame that is read whole.
         let len = 3 << 20;
         let data = tokio::io::AsyncReadExt::take(tokio::io::repeat(7), len);
         let message = Outgoing::body("SINK", u32::try_from(len).unwrap(), data).over(over);
@@ -77,8 +77,8 @@ async fn each_promise(address: &str) {
     }
 }
 
-/// Asks each of them, in classic exchanges and over a link; fails where one of them costs anybody
-/// but its own asker.
+/// Calls each test handler, in classic exchanges and over a link. Panics if one of them affects
+/// another request.
 pub(crate) fn keep_the_program_serving(address: &str) {
     actix_rt::System::new().block_on(each_promise(address));
 }

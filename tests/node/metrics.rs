@@ -1,5 +1,4 @@
-//! The table of metrics says what a recorder gets, and what it gets is bounded.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+//! The table of metrics matches the recorded metrics, and their number is bounded.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,23 +7,24 @@ use std::{
 
 use actix::prelude::*;
 use actix_peer::{
-    Incoming, Outgoing, Over, Peer, PingSweep, Reply,
+    Incoming, Outgoing, Over, Peer, PingSweep,
     frame::{Frame, TypeCode},
     handler,
-    overlay::Host,
     peer::metrics::{Kind, all},
     transport::memory::MemoryNetwork,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-/// A recorder for what is started on this thread from now on.
+use crate::common::{handlers::echo, nodes::on_host};
+
+/// Installs a recorder for this thread.
 fn recorder() -> (PrometheusHandle, metrics::LocalRecorderGuard<'static>) {
     let builder = PrometheusBuilder::new().set_buckets(&[0.001, 0.01, 0.1, 1.0, 10.0]).unwrap();
     let recorder = Box::leak(Box::new(builder.build_recorder()));
     (recorder.handle(), metrics::set_default_local_recorder(recorder))
 }
 
-/// What a scrape brings: the value of each series.
+/// The values of a scrape, by series.
 fn scrape(recorder: &PrometheusHandle) -> BTreeMap<String, f64> {
     let text = recorder.render();
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
@@ -36,18 +36,14 @@ fn scrape(recorder: &PrometheusHandle) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// The name of a series, without labels and what a histogram adds.
+/// The name of a series, without labels and without the suffixes of a histogram.
 fn name(series: &str) -> &str {
     let name = series.split('{').next().unwrap();
     ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
 }
 
-fn echo() -> Recipient<Incoming> {
-    handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start().recipient()
-}
-
 async fn two_nodes() -> (Peer, Peer) {
-    let boom = handler::from_fn(async |_: Incoming| panic!("as asked"));
+    let boom = handler::from_fn(async |_: Incoming| panic!("requested by the test"));
     let bob = Peer::builder()
         .well_known()
         .handle("ECHO", echo())
@@ -83,7 +79,7 @@ fn the_table_lists_every_metric_with_kind_labels_and_meaning() {
 }
 
 #[actix::test]
-async fn a_scrape_brings_every_metric_of_the_table_and_nothing_else() {
+async fn a_scrape_contains_every_metric_of_the_table_and_nothing_else() {
     let (recorder, _guard) = recorder();
     let (ada, bob) = two_nodes().await;
     assert!(ask(&ada, &bob, TypeCode::new(b"ECHO"), Over::Link).await);
@@ -104,28 +100,26 @@ async fn a_scrape_brings_every_metric_of_the_table_and_nothing_else() {
 }
 
 #[actix::test]
-async fn each_sign_of_life_on_a_link_is_a_round_trip() {
+async fn each_keep_alive_of_a_link_is_measured_as_a_round_trip() {
     tokio::time::pause();
     let (recorder, _guard) = recorder();
     let wires = MemoryNetwork::new(1);
     let node = async |name: &str| {
-        let host: Host = name.parse().unwrap();
-        let builder = Peer::builder().transport(wires.transport(host)).listen(format!("{name}:9"));
-        builder.handle("ECHO", echo()).unwrap().start().await.unwrap()
+        on_host(&wires, name).handle("ECHO", echo()).unwrap().start().await.unwrap()
     };
     let (ada, bob) = (node("ada").await, node("bob").await);
     assert!(ask(&ada, &bob, TypeCode::new(b"ECHO"), Over::Link).await);
     let trips = || scrape(&recorder).get("actix_peer_link_round_trip_seconds_count").copied();
-    assert_eq!(trips(), Some(0.0), "known before the first one");
+    assert_eq!(trips(), Some(0.0), "the series exists before the first round trip");
     let every = ada.config().entries().into_iter().find(|entry| entry.option == "keep_alive");
     assert_eq!(every.unwrap().value, "5 s");
-    // Both sides ask, twice.
+    // Both sides send two keep-alives.
     tokio::time::sleep(Duration::from_millis(10_500)).await;
     assert_eq!(trips(), Some(4.0));
 }
 
 #[actix::test]
-async fn counters_and_gauges_say_what_the_status_says() {
+async fn counters_and_gauges_equal_the_status() {
     let (recorder, _guard) = recorder();
     let (ada, bob) = two_nodes().await;
     for _ in 0..3 {
@@ -143,13 +137,13 @@ async fn counters_and_gauges_say_what_the_status_says() {
     assert_eq!(got["actix_peer_exchanges_out_total"], 3.0);
     assert_eq!(got["actix_peer_requests_in_hand"], 0.0);
     assert_eq!(got["actix_peer_restarts_total{part=\"listener\"}"], 0.0);
-    // Counts do not go back, whoever records them, and how often.
+    // Recording again, from any handle, does not decrease a counter.
     ada.record_metrics().await;
     assert_eq!(scrape(&recorder)["actix_peer_exchanges_out_total"], 3.0);
 }
 
 #[actix::test]
-async fn times_are_told_apart_by_how_a_request_went_and_ended() {
+async fn durations_are_labelled_by_protocol_and_outcome() {
     let (recorder, _guard) = recorder();
     let (ada, bob) = two_nodes().await;
     let of = |over: &str, outcome: &str| {
@@ -178,7 +172,7 @@ async fn times_are_told_apart_by_how_a_request_went_and_ended() {
 }
 
 #[actix::test]
-async fn whatever_codes_ids_and_addresses_remotes_make_up_there_is_no_new_series() {
+async fn made_up_codes_ids_and_addresses_create_no_new_series() {
     let (recorder, _guard) = recorder();
     let (ada, bob) = two_nodes().await;
     bob.record_metrics().await;
@@ -187,7 +181,7 @@ async fn whatever_codes_ids_and_addresses_remotes_make_up_there_is_no_new_series
         ask(&ada, &bob, TypeCode::new(b"NOPE"), over).await;
         ask(&ada, &bob, TypeCode::new(b"BOOM"), over).await;
     }
-    // Refused: nobody is to be dialled.
+    // Refused: the node may not dial these addresses.
     let join = async |from: &Peer, n: u8, over: Over| {
         let text = format!("x{n} 10.0.{n}.1 {}", 1 + u16::from(n));
         let request = Outgoing::from(Frame::text("JOIN", text)).over(over);
@@ -207,7 +201,7 @@ async fn whatever_codes_ids_and_addresses_remotes_make_up_there_is_no_new_series
         join(&ada, n, if n % 2 == 0 { Over::Link } else { Over::Classic }).await;
         let code = TypeCode::new(&[b'X', n, b'e', b'c']);
         ask(&ada, &bob, code, if n % 2 == 0 { Over::Link } else { Over::Classic }).await;
-        // Found by its upper-case form, and measured under that.
+        // The handler is found by the upper-case form of the code, which is also the label.
         ask(&ada, &bob, TypeCode::new(b"eChO"), Over::Link).await;
     }
     bob.record_metrics().await;

@@ -1,12 +1,14 @@
-//! The picture of the network, small and large.
+//! The picture of the network on the page.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::{Instance, acquainted, browser::Browser, refresh};
+use super::{acquainted, browser::Browser, refresh};
+use crate::instance::Instance;
 
-/// Shows a network of so many nodes on the page: each knows some of the others, as after joins.
+/// Shows a network of this many nodes on the page. Each node knows some of the others, as after
+/// joins.
 async fn show(page: &Browser, count: usize, id: impl Fn(usize) -> String) {
     let ids: Vec<String> = (0..count).map(id).collect();
     let own = &ids[0];
@@ -23,7 +25,7 @@ async fn show(page: &Browser, count: usize, id: impl Fn(usize) -> String) {
         .iter()
         .map(|id| json!({ "id": id, "address": id, "speaks": "links", "round_trip_us": 300 }));
     let network = json!({ "peers": rows.collect::<Vec<_>>(), "nodes": ids, "knows": knows });
-    // A page that is not seen has no live connection, whose news would put the real network there.
+    // Close the live connection, which would replace this network by the real one.
     page.run(&format!(
         "Object.defineProperty(document, 'hidden', {{ value: true, configurable: true }});
          document.dispatchEvent(new Event('visibilitychange'));
@@ -31,7 +33,7 @@ async fn show(page: &Browser, count: usize, id: impl Fn(usize) -> String) {
         json!(own)
     ))
     .await;
-    // Until it is at rest.
+    // Wait until the picture is at rest.
     page.see(
         "const places = [...document.querySelectorAll('#network .node')].map((node) => node.getAttribute('transform')).join();
          const rest = window.places === places;
@@ -41,7 +43,7 @@ async fn show(page: &Browser, count: usize, id: impl Fn(usize) -> String) {
     .await;
 }
 
-/// What is wrong with the picture: an empty list.
+/// The faults of the picture; empty if there are none.
 async fn faults(page: &Browser) -> Value {
     page.run(
         "const faults = [];
@@ -75,7 +77,7 @@ async fn faults(page: &Browser) -> Value {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn every_name_in_the_picture_is_read_with_3_10_and_50_nodes() {
+async fn every_name_in_the_network_picture_is_legible_with_3_10_and_50_nodes() {
     let ada = Instance::start("ada", &[]);
     let page = Browser::start().await;
     for (width, phone) in [(1280, false), (360, true)] {
@@ -86,7 +88,7 @@ async fn every_name_in_the_picture_is_read_with_3_10_and_50_nodes() {
             show(&page, count, |n| format!("127.0.0.1:{}", 9_000 + n)).await;
             assert_eq!(faults(&page).await, json!([]), "{count} addresses, {width} wide");
             let name = page.run("return document.querySelector('#network .own text').textContent");
-            assert_eq!(name.await, ":9000", "only what differs");
+            assert_eq!(name.await, ":9000", "only the part that differs is shown");
             page.see_text("#legend-names", ":9000 is 127.0.0.1:9000").await;
             show(&page, count, |n| format!("workshop-{n}")).await;
             assert_eq!(faults(&page).await, json!([]), "{count} names, {width} wide");
@@ -96,7 +98,7 @@ async fn every_name_in_the_picture_is_read_with_3_10_and_50_nodes() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn addresses_are_cut_to_the_part_that_differs() {
+async fn addresses_are_shortened_to_the_part_that_differs() {
     let ada = Instance::start("ada", &[]);
     let page = Browser::start().await;
     page.open(&ada.url).await;
@@ -112,7 +114,7 @@ async fn addresses_are_cut_to_the_part_that_differs() {
             json!(["a very long name that ends in 1", "a very long name that ends in 2"]),
             json!(["a very lo…nds in 1", "a very lo…nds in 2"]),
         ),
-        // Two would be the same.
+        // Equal addresses.
         (
             json!(["beginning one the very same end", "beginning two the very same end"]),
             json!(["beginning one the very same end", "beginning two the very same end"]),
@@ -127,7 +129,7 @@ async fn addresses_are_cut_to_the_part_that_differs() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn one_node_is_looked_at_with_its_peers_by_pointer_and_by_keyboard() {
+async fn a_node_and_its_peers_can_be_inspected_by_pointer_and_by_keyboard() {
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address, "--hops", "1"]);
     let carol = Instance::start("carol", &["--join", &bob.address, "--hops", "1"]);
@@ -142,7 +144,7 @@ async fn one_node_is_looked_at_with_its_peers_by_pointer_and_by_keyboard() {
     page.see_text("#node", "A peer of this node").await;
     page.see_text("#node", "Knows 2").await;
     page.see("return document.querySelectorAll('#network .near.node').length === 3").await;
-    // From one to the next by the words.
+    // The links in the text lead from one node to the next.
     page.see_text("#node .chips", "carol").await;
     page.click("#node .chip[title=carol]").await;
     page.see_text("#node b", "carol").await;
@@ -151,7 +153,7 @@ async fn one_node_is_looked_at_with_its_peers_by_pointer_and_by_keyboard() {
         "return !document.querySelector('#network .node[data-id=ada]').classList.contains('near')",
     )
     .await;
-    // Escape goes back to the picture, whose nodes are reached by the arrow keys.
+    // Escape returns to the picture, whose nodes are reachable by the arrow keys.
     page.press(fantoccini::key::Key::Escape).await;
     page.see("return document.querySelector('#node').hidden").await;
     assert_eq!(page.focus().await, "carol, known from peers");
@@ -174,10 +176,10 @@ async fn one_node_is_looked_at_with_its_peers_by_pointer_and_by_keyboard() {
     page.see("return !document.querySelector('#node').hidden").await;
 }
 
-/// Pictures to be looked at: `FILESHARE_PICTURES=FOLDER`.
+/// Stores pictures for inspection in the folder `FILESHARE_PICTURES`.
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn the_page_is_photographed_with_3_10_and_50_nodes() {
+async fn pictures_of_the_page_are_taken_with_3_10_and_50_nodes() {
     let Some(folder) = std::env::var_os("FILESHARE_PICTURES") else { return };
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);

@@ -1,24 +1,16 @@
-//! The file-sharing program's web side and its subcommands, without a browser.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
-
-mod instance;
+//! The HTTP API of the page, and the subcommands that use it.
 
 use std::{fs, process::Stdio};
 
-use instance::{Answer, Instance, LIMIT, has, program, subcommand, text};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-// ---- who may call ----
+use crate::instance::{Answer, Instance, LIMIT, has, program, subcommand, text};
+
+// ---- access ----
 
 #[test]
-fn the_page_runs_only_the_programs_own_files() {
+fn the_page_loads_only_the_programs_own_files() {
     let ada = Instance::start("ada", &[]);
     let page = ada.get("/");
     assert_eq!(page.status, 200);
@@ -43,13 +35,16 @@ fn the_page_runs_only_the_programs_own_files() {
         let asset = ada.get(path);
         assert_eq!(asset.status, 200, "{path}");
         let content = text(&asset.body).replace("http://www.w3.org/2000/svg", "");
-        assert!(!content.contains("//www.") && !content.contains("http"), "{path} names a host");
+        assert!(
+            !content.contains("//www.") && !content.contains("http"),
+            "{path} refers to another host"
+        );
         assert!(!content.contains("innerHTML") && !content.contains("<script>"), "{path}");
     }
 }
 
 #[test]
-fn a_name_that_a_foreign_site_points_at_this_machine_is_refused() {
+fn a_foreign_host_name_that_resolves_to_this_machine_is_refused() {
     let ada = Instance::start("ada", &[]);
     let port = ada.web.rsplit(':').next().unwrap();
     let ask = |host: &str| ada.call("GET", "/api/status", &[&format!("Host: {host}")], b"").status;
@@ -70,7 +65,7 @@ fn a_name_that_a_foreign_site_points_at_this_machine_is_refused() {
         assert!([400, 403].contains(&ask(host)), "{host}");
     }
     let page = ada.call("GET", "/", &["Host: evil.example"], b"");
-    assert_eq!(page.refusal(), (403, "refused".into()), "the page as well");
+    assert_eq!(page.refusal(), (403, "refused".into()), "the page is refused as well");
 }
 
 #[test]
@@ -78,8 +73,12 @@ fn pages_of_other_origins_can_neither_change_nor_read_anything() {
     let ada = Instance::start("ada", &[]);
     let own = format!("Origin: http://{}", ada.web);
     let refresh = |headers: &[&str]| ada.call("POST", "/api/refresh", headers, b"");
-    assert_eq!(refresh(&[]).status, 200, "a program, which has no origin");
-    assert_eq!(refresh(&[&own, "Sec-Fetch-Site: same-origin"]).status, 200, "the page itself");
+    assert_eq!(refresh(&[]).status, 200, "a program without an `Origin` header is served");
+    assert_eq!(
+        refresh(&[&own, "Sec-Fetch-Site: same-origin"]).status,
+        200,
+        "the page itself is served"
+    );
     for headers in [
         ["Origin: http://evil.example"].as_slice(),
         &["Origin: null"],
@@ -94,14 +93,14 @@ fn pages_of_other_origins_can_neither_change_nor_read_anything() {
         let events = ada.call("GET", "/api/events", headers, b"");
         assert_eq!(events.refusal(), (403, "refused".into()), "{headers:?}");
     }
-    // What a form of any page can send without asking first.
+    // A form on any page can send this without a preflight request.
     let form =
         ada.call("POST", "/api/join", &["Content-Type: text/plain"], br#"{"address":"a:1"}"#);
     assert_eq!(form.refusal(), (415, "bad_request".into()));
 }
 
 #[test]
-fn an_address_that_others_can_reach_needs_a_long_token() {
+fn a_page_that_other_machines_can_reach_needs_a_long_token() {
     let folders = tempfile::tempdir().unwrap();
     for token in [&[][..], &["--token", "short"]] {
         let output = program()
@@ -119,7 +118,7 @@ fn an_address_that_others_can_reach_needs_a_long_token() {
 
 #[cfg(feature = "metrics")]
 #[test]
-fn the_metrics_are_for_those_who_may_call_the_api() {
+fn the_metrics_need_the_same_access_as_the_api() {
     let ada = Instance::start("ada", &["--token", "correct horse & battery"]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
     let bearer = "Authorization: Bearer correct horse & battery";
@@ -138,7 +137,7 @@ fn the_metrics_are_for_those_who_may_call_the_api() {
 }
 
 #[test]
-fn with_a_token_the_api_answers_only_those_who_show_it() {
+fn the_api_answers_only_callers_that_present_the_token() {
     let ada = Instance::start("ada", &["--token", "correct horse & battery"]);
     let status = |headers: &[&str]| ada.call("GET", "/api/status", headers, b"").status;
     assert_eq!(ada.get("/api/status").refusal(), (401, "refused".into()));
@@ -146,7 +145,7 @@ fn with_a_token_the_api_answers_only_those_who_show_it() {
     assert_eq!(status(&["Authorization: Bearer correct horse & battery"]), 200);
     assert_eq!(status(&["Cookie: fileshare-0=correct horse & battery"]), 401);
 
-    // The printed address lets a browser in, by a cookie that does not tell the token.
+    // The printed address sets a cookie that does not contain the token.
     let entrance = ada.url.split_once(&ada.web).unwrap().1;
     assert!(entrance.starts_with("/?token="), "{entrance}");
     let page = ada.get(entrance);
@@ -158,7 +157,7 @@ fn with_a_token_the_api_answers_only_those_who_show_it() {
     assert_eq!(ada.get("/?token=wrong").header("set-cookie"), None);
     assert_eq!(status(&[&cookie, "Origin: http://evil.example"]), 403);
 
-    // Subcommands of the same user know the token, others give it.
+    // Subcommands of the same user find the token. Other users pass it as an option.
     assert_eq!(ada.json(&["status"])["id"], "ada");
     let elsewhere = tempfile::tempdir().unwrap();
     let ask = |token: &str| {
@@ -169,21 +168,21 @@ fn with_a_token_the_api_answers_only_those_who_show_it() {
     assert_eq!(ask("wrong"), Some(1));
 }
 
-// ---- what is refused ----
+// ---- refusals ----
 
 #[test]
-fn too_large_bodies_are_refused_before_they_are_taken() {
+fn too_large_bodies_are_refused_before_they_are_read() {
     let ada = Instance::start("ada", &[]);
     let long = json!({ "key": "k".repeat(20_000) });
     assert_eq!(ada.post("/api/search", &long).refusal(), (413, "bad_request".into()));
     let announced = format!("Content-Length: {}", 5_u64 << 30);
     let huge = ada.call("POST", "/api/files?name=huge", &[&announced], b"");
     assert_eq!(huge.refusal(), (413, "bad_request".into()));
-    assert_eq!(fs::read_dir(ada.downloads()).unwrap().count(), 0, "nothing is kept");
+    assert_eq!(fs::read_dir(ada.downloads()).unwrap().count(), 0, "no data is stored");
 }
 
 #[test]
-fn a_body_that_never_ends_is_refused_in_time() {
+fn an_endless_body_is_refused_in_time() {
     use std::io::{BufReader, Write};
     let ada = Instance::start("ada", &[]);
     let head = |length: &str| {
@@ -207,7 +206,7 @@ fn a_body_that_never_ends_is_refused_in_time() {
 }
 
 #[test]
-fn six_hundred_bodies_that_never_end_leave_the_page_where_it_is() {
+fn the_page_stays_available_with_six_hundred_endless_bodies_open() {
     use std::io::Write;
     let ada = Instance::start("ada", &[]);
     let never = |path: &str| {
@@ -220,7 +219,7 @@ fn six_hundred_bodies_that_never_end_leave_the_page_where_it_is() {
         stream.write_all(head.as_bytes()).unwrap();
         stream
     };
-    // One call that waits for its body, and one that does not look at it.
+    // One call that waits for its body, and one that ignores it.
     let all: Vec<_> = ["/api/search", "/api/nothing"]
         .iter()
         .flat_map(|path| (0..300).map(|_| never(path)).collect::<Vec<_>>())
@@ -231,14 +230,18 @@ fn six_hundred_bodies_that_never_end_leave_the_page_where_it_is() {
 }
 
 #[test]
-fn what_is_not_there_is_refused_with_a_reason() {
+fn requests_for_unknown_or_invalid_things_are_refused_with_a_reason() {
     let ada = Instance::start("ada", &[]);
     let not_found = (404, "not_found".to_owned());
     assert_eq!(ada.call("DELETE", "/api/peers/nobody", &[], b"").refusal(), not_found);
     assert_eq!(ada.post("/api/fetch", &json!({ "name": "nothing" })).refusal(), not_found);
     assert_eq!(ada.get("/api/nothing").refusal(), not_found);
     assert_eq!(ada.get("/../Cargo.toml").refusal(), not_found);
-    assert_eq!(ada.post("/api/status", &json!({})).refusal(), not_found, "not with this method");
+    assert_eq!(
+        ada.post("/api/status", &json!({})).refusal(),
+        not_found,
+        "the method is not allowed"
+    );
     let bad = |answer: Answer| {
         let (status, kind) = answer.refusal();
         assert_eq!((status, kind.as_str()), (400, "bad_request"), "{answer:?}");
@@ -252,7 +255,7 @@ fn what_is_not_there_is_refused_with_a_reason() {
 }
 
 #[test]
-fn an_added_file_is_whole_and_never_replaces_another_one() {
+fn an_added_file_is_complete_and_never_replaces_another_one() {
     let ada = Instance::start("ada", &[]);
     let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
     let added = ada.call("POST", "/api/files?name=many%20numbers.bin", &[], &content);
@@ -266,13 +269,13 @@ fn an_added_file_is_whole_and_never_replaces_another_one() {
         let answer = ada.call("POST", &format!("/api/files?name={name}"), &[], b"x");
         assert_eq!(answer.refusal(), (400, "bad_request".into()), "{name}");
     }
-    assert_eq!(fs::read_dir(ada.downloads()).unwrap().count(), 0, "no temporary file stays");
+    assert_eq!(fs::read_dir(ada.downloads()).unwrap().count(), 0, "no temporary file is left");
 }
 
 // ---- events ----
 
 #[test]
-fn events_begin_with_a_snapshot_and_tell_what_changes() {
+fn events_begin_with_a_snapshot_and_report_each_change() {
     let ada = Instance::start("ada", &[]);
     let mut events = ada.events();
     assert_eq!(events.status, 200);
@@ -291,7 +294,7 @@ fn events_begin_with_a_snapshot_and_tell_what_changes() {
 }
 
 #[test]
-fn a_search_is_told_to_listeners_from_its_beginning_to_its_end() {
+fn listeners_receive_the_events_of_a_search_from_its_beginning_to_its_end() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join("a song.ogg"), "la").unwrap();
     assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
@@ -307,17 +310,17 @@ fn a_search_is_told_to_listeners_from_its_beginning_to_its_end() {
         (&found["number"], &found["from"], &found["over"]),
         (&begun["number"], &json!(["ada"]), &json!(false))
     );
-    // A listener that comes later knows it as well.
+    // A listener that connects later receives the search as well.
     bob.events().wait("search", |search| search["number"] == begun["number"]);
     assert_eq!(bob.get("/api/searches").json(), json!([found]));
-    // With nobody to ask it is over at once.
+    // Without peers the search ends at once.
     let carol = Instance::start("carol", &[]);
     let alone = carol.post("/api/search", &json!({ "key": "song" })).json();
     assert_eq!((&alone["asked"], &alone["over"]), (&json!(0), &json!(true)));
 }
 
 #[test]
-fn transfers_that_have_ended_are_cleared_for_every_listener_and_their_files_stay() {
+fn clearing_ended_transfers_reaches_every_listener_and_keeps_the_files() {
     let ada = Instance::start("ada", &[]);
     for name in ["one.txt", "two.txt", "three.txt"] {
         fs::write(ada.share().join(name), name).unwrap();
@@ -344,7 +347,7 @@ fn transfers_that_have_ended_are_cleared_for_every_listener_and_their_files_stay
 }
 
 #[test]
-fn listeners_are_bounded_and_a_place_is_free_again_when_one_leaves() {
+fn the_number_of_listeners_is_bounded_and_a_leaving_listener_frees_its_permit() {
     let ada = Instance::start("ada", &[]);
     let mut listeners = Vec::new();
     for _ in 0..64 {
@@ -354,17 +357,17 @@ fn listeners_are_bounded_and_a_place_is_free_again_when_one_leaves() {
         listeners.push(listener);
     }
     assert_eq!(ada.get("/api/events").refusal(), (503, "busy".into()));
-    assert_eq!(ada.get("/api/status").status, 200, "other calls go on");
+    assert_eq!(ada.get("/api/status").status, 200, "other calls are answered");
     drop(listeners);
-    // The server sees their ends in an order that is not promised, so it is asked until then.
+    // The server sees the ends of the streams in no fixed order, so the test polls.
     let began = Instant::now();
     while ada.events().status != 200 {
-        assert!(began.elapsed() < LIMIT, "no place is free");
+        assert!(began.elapsed() < LIMIT, "no listener's permit is freed");
     }
 }
 
 #[test]
-fn an_instance_that_stops_ends_its_listeners_and_leaves_nothing_behind() {
+fn a_stopping_instance_ends_its_event_streams_and_removes_its_runtime_file() {
     let mut ada = Instance::start("ada", &[]);
     let mut events = ada.events();
     events.next().expect("a snapshot");
@@ -407,7 +410,7 @@ fn subcommands_find_the_only_instance_and_list_several() {
     let (_, _, said) = ask(&["peers", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["kind"], "bad_request");
 
-    // A killed one leaves its file behind; nobody is sent there.
+    // A killed instance leaves its file behind. Subcommands do not use that file.
     ada.kill();
     let (code, status, said) = ask(&["status"]);
     assert_eq!(code, 0, "{said}");

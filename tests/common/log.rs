@@ -1,14 +1,14 @@
 //! A log that a test reads.
-#![allow(dead_code, reason = "not every test uses all of it")]
 
 use std::{
     io::{self, Write},
     sync::{Arc, Mutex},
 };
 
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::{Level, subscriber::DefaultGuard};
+use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
 
-/// What was logged; each clone writes to the same one.
+/// Collects log output. All clones write to the same buffer.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -32,12 +32,25 @@ impl MakeWriter<'_> for Log {
 }
 
 impl Log {
-    /// What was written.
+    /// Collects what this thread logs up to `level` until the guard is dropped, with a line for each
+    /// new span.
+    pub(crate) fn capture(level: Level) -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_span_events(FmtSpan::NEW)
+            .with_ansi(false)
+            .with_writer(log.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// The output so far.
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// Lines with `what` in them.
+    /// The number of lines that contain `what`.
     pub(crate) fn count(&self, what: &str) -> usize {
         self.text().lines().filter(|line| line.contains(what)).count()
     }

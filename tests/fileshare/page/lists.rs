@@ -1,58 +1,37 @@
 //! Searches, transfers and peers on the page.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::TcpListener,
-    thread,
-};
+use std::{cell::RefCell, fs};
 
 use serde_json::{Value, json};
 
-use crate::{Instance, acquainted, browser::Browser, refresh, search};
+use super::{acquainted, browser::Browser, refresh, search};
+use crate::{
+    common::frames::frame,
+    instance::Instance,
+    originals::{Original, joins},
+};
 
-/// A program like the originals, which lists what `list` says of the program that asks.
-fn original(list: impl Fn(&str) -> Option<String> + Send + 'static) -> String {
-    fn frame(text: &str) -> Vec<u8> {
-        [b"REPL", &u32::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat()
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let me = address.clone();
-    thread::spawn(move || {
-        let mut joined = String::new();
-        for stream in listener.incoming() {
-            let (mut stream, mut header) = (stream.unwrap(), [0; 8]);
-            if stream.read_exact(&mut header).is_err() {
-                continue;
-            }
-            let len = u32::from_be_bytes(header[4..].try_into().unwrap());
-            let mut data = vec![0; len as usize];
-            stream.read_exact(&mut data).unwrap();
-            let text = String::from_utf8(data).unwrap();
-            let answer = match &header[..4] {
-                b"NAME" => frame(&me),
-                b"JOIN" => {
-                    joined = text.split(' ').next_back().unwrap().to_owned();
-                    frame("Join: peer added")
-                }
-                b"LIST" => match list(&joined) {
-                    Some(entry) => [frame("1"), frame(&entry)].concat(),
-                    None => frame("0"),
-                },
-                b"QUER" => frame("Query: ACK"),
-                _ => Vec::new(),
-            };
-            // The caller may have hung up already.
-            stream.write_all(&answer).ok();
+/// A program like the originals. `list` returns its `LIST` entry for the node that joined, by the
+/// port of that node.
+fn original(list: impl Fn(&str) -> Option<String> + Send + 'static) -> Original {
+    let joined = RefCell::new(String::new());
+    Original::start(move |me, code, text| match code {
+        "JOIN" => {
+            *joined.borrow_mut() = text.split(' ').next_back().unwrap().to_owned();
+            joins(me, code, text)
         }
-    });
-    address
+        "LIST" => match list(&joined.borrow()) {
+            Some(entry) => [frame("REPL", "1"), frame("REPL", entry)].concat(),
+            None => joins(me, code, text),
+        },
+        "QUER" => frame("REPL", "Query: ACK"),
+        _ => joins(me, code, text),
+    })
 }
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn a_search_says_what_came_from_whom_and_that_more_may_come() {
+async fn a_search_shows_the_matches_of_each_peer_and_that_more_may_arrive() {
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
     acquainted(&ada, &bob);
@@ -73,7 +52,7 @@ async fn a_search_says_what_came_from_whom_and_that_more_may_come() {
     .await;
     assert_eq!(page.run("return document.querySelector('#filter').value").await, "");
     page.see_text("#files-count", "3 files").await;
-    // A page that is opened later knows it as well.
+    // A page that is opened later shows it as well.
     page.open(&carol.url).await;
     page.see_text("#search-said", "from ada and bob so far").await;
     page.click("#search-only").await;
@@ -84,7 +63,7 @@ async fn a_search_says_what_came_from_whom_and_that_more_may_come() {
         (&searches[0]["from"], &searches[0]["over"]),
         (&json!(["ada", "bob"]), &json!(false))
     );
-    // A filter without a match says so, and how to see the files again.
+    // A filter without a match says so, and how to show the files again.
     page.write("#filter", "s of nobody").await;
     page.see_text("#files-empty", "No file here has “SONGs of nobody” in its name").await;
     page.click("#files-empty button").await;
@@ -93,7 +72,7 @@ async fn a_search_says_what_came_from_whom_and_that_more_may_come() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn a_search_without_an_answer_says_when_it_is_over_and_that_nothing_was_found() {
+async fn a_search_without_an_answer_shows_that_it_ended_and_found_nothing() {
     let alone = Instance::start("alone", &[]);
     let page = Browser::start().await;
     page.open(&alone.url).await;
@@ -102,8 +81,8 @@ async fn a_search_without_an_answer_says_when_it_is_over_and_that_nothing_was_fo
         .await;
 
     let old = original(|_| None);
-    // A question to the peers alone is over soonest.
-    let ada = Instance::start("ada", &["--join", &old, "--ttl", "0"]);
+    // A query that is not forwarded ends first.
+    let ada = Instance::start("ada", &["--join", &old.address, "--ttl", "0"]);
     ada.events().wait("peers", |network| network["peers"] != json!([]));
     page.open(&ada.url).await;
     search(&page, "song").await;
@@ -114,7 +93,7 @@ async fn a_search_without_an_answer_says_when_it_is_over_and_that_nothing_was_fo
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn a_long_list_of_transfers_pushes_nothing_away_and_is_cleared_one_and_all() {
+async fn a_long_list_of_transfers_scrolls_and_is_cleared_singly_or_at_once() {
     const COUNT: usize = 25;
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
@@ -138,7 +117,7 @@ async fn a_long_list_of_transfers_pushes_nothing_away_and_is_cleared_one_and_all
             .await;
         let top = format!("return document.querySelector('{below}').getBoundingClientRect().top");
         let top = page.run(&top).await.as_f64().unwrap();
-        assert!(top < f64::from(height), "{below} is {top} down of {height}");
+        assert!(top < f64::from(height), "{below} is at {top} of {height}");
         let inside = "const list = document.querySelector('#transfers');
                       return list.scrollHeight > list.clientHeight";
         assert_eq!(page.run(inside).await, true, "the list scrolls");
@@ -158,17 +137,17 @@ async fn a_long_list_of_transfers_pushes_nothing_away_and_is_cleared_one_and_all
         page.see("return document.querySelector('#transfers-card').hidden").await;
     }
     assert_eq!(bob.get("/api/transfers").json(), json!([]));
-    assert!(bob.downloads().join(name(24)).exists(), "the files stay");
+    assert!(bob.downloads().join(name(24)).exists(), "clearing keeps the files");
 }
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn peers_are_named_in_full_with_their_round_trips_and_the_words_are_explained() {
+async fn peers_are_shown_with_full_names_round_trip_times_and_explanations() {
     let name = format!("{}.example.org:49152", "workshop-of-the-house".repeat(2));
     let ada = Instance::start(&name, &[]);
     // An original that knows this node by another name.
     let old = original(|port| Some(format!("localhost:{port} localhost {port}")));
-    let bob = Instance::start("bob", &["--join", &ada.address, "--join", &old]);
+    let bob = Instance::start("bob", &["--join", &ada.address, "--join", &old.address]);
     let timed = |network: &Value| {
         let peers = network["peers"].as_array().unwrap();
         let classic = peers.iter().any(|peer| peer["speaks"] == "classic");
@@ -178,13 +157,16 @@ async fn peers_are_named_in_full_with_their_round_trips_and_the_words_are_explai
     let nodes: Vec<&str> =
         network["nodes"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
     assert!(!nodes.iter().any(|id| id.starts_with("localhost")), "{nodes:?}");
-    assert!(network["knows"].as_array().unwrap().contains(&json!([old, "bob"])), "{network}");
+    assert!(
+        network["knows"].as_array().unwrap().contains(&json!([old.address, "bob"])),
+        "{network}"
+    );
     let page = Browser::start().await;
     for (width, phone) in [(1280, false), (360, true)] {
         page.size(width, 900, 1.0, phone);
         page.open(&bob.url).await;
         page.see_text("#network-count", "3 nodes").await;
-        page.see_text("#peers", &old).await;
+        page.see_text("#peers", &old.address).await;
         page.see("return [...document.querySelectorAll('#peers .trip')].every((trip) => /^(< 1|[\\d,]+) ms$/.test(trip.innerText))").await;
         let cut = page
             .run(

@@ -1,24 +1,14 @@
 //! The small examples run to their end and print what their comments say.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::{
     io::{BufRead, BufReader, Read},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
-/// A program that was built as an example.
-fn example(name: &str) -> Command {
-    let tests = std::env::current_exe().unwrap();
-    Command::new(tests.parent().unwrap().with_file_name("examples").join(name))
-}
+use crate::{Killed, example, run};
 
-/// Runs a program that was built as an example.
-fn run(name: &str, arguments: &[&str]) -> std::process::Output {
-    example(name).args(arguments).output().unwrap()
-}
-
-/// Whether `printed` is `said`, in which `…` stands for a port.
+/// Whether `printed` equals `said`, in which `…` stands for a port.
 fn is_as_said(printed: &str, said: &str) -> bool {
     let mut rest = printed;
     let mut parts = said.split('…');
@@ -38,7 +28,13 @@ fn prints_what_it_says(name: &str) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
     let source = std::fs::read_to_string(source).unwrap();
     let call = format!("//! $ cargo run --example {name}\n");
-    let said = source.split_once(&call).expect("how it is run").1.split("//! ```").next().unwrap();
+    let said = source
+        .split_once(&call)
+        .expect("the comment says how to run it")
+        .1
+        .split("//! ```")
+        .next()
+        .unwrap();
     let said: Vec<_> = said.lines().map(|line| line.trim_start_matches("//! ")).collect();
     let output = run(name, &[]);
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
@@ -46,7 +42,7 @@ fn prints_what_it_says(name: &str) {
     let printed: Vec<_> = printed.lines().collect();
     let same = printed.len() == said.len()
         && printed.iter().zip(&said).all(|(printed, said)| is_as_said(printed, said));
-    assert!(same, "{name} prints {printed:#?}, but says {said:#?}");
+    assert!(same, "{name} prints {printed:#?}, but its comment says {said:#?}");
 }
 
 macro_rules! examples {
@@ -61,10 +57,10 @@ macro_rules! examples {
 examples! {
     first_node, a_first_node_answers;
     typed, typed_messages_are_answered_and_foreign_ones_refused;
-    router, a_question_goes_round_a_ring;
-    stabilizer, a_dead_peer_is_forgotten;
-    shutdown, a_stop_finishes_what_it_can_and_says_what_it_cut;
-    with_actix_web, a_web_application_asks_a_peer;
+    router, a_message_is_routed_around_a_ring;
+    stabilizer, a_dead_peer_is_removed;
+    shutdown, a_stop_completes_what_it_can_and_reports_what_it_aborted;
+    with_actix_web, a_web_application_sends_a_request_to_a_peer;
 }
 
 #[cfg(feature = "kademlia")]
@@ -76,7 +72,7 @@ mod simulate {
     }
 
     #[test]
-    fn a_simulation_says_the_same_for_the_same_seed_and_json_alone_where_it_is_asked_for() {
+    fn a_simulation_prints_the_same_for_the_same_seed_and_only_json_on_request() {
         let options = ["--nodes", "30,40", "--seed", "3", "--lookups", "20"];
         let (one, two) = (simulate(&options), simulate(&options));
         assert!(one.status.success(), "{}", String::from_utf8_lossy(&one.stderr));
@@ -87,7 +83,7 @@ mod simulate {
     }
 
     #[test]
-    fn wrong_options_of_a_simulation_end_it_with_2_and_a_file_that_cannot_be_with_1() {
+    fn a_simulation_exits_with_2_on_wrong_options_and_with_1_on_an_unusable_file() {
         for options in [["--nodes", "0"], ["--kill", "1"], ["--kill", "NaN"], ["--lookups", "0"]] {
             assert_eq!(simulate(&options).status.code(), Some(2), "{options:?}");
         }
@@ -96,7 +92,7 @@ mod simulate {
     }
 }
 
-/// The example `overlay` with these arguments: its exit code, and what it printed.
+/// Runs the example `overlay` with these arguments. Returns its exit code and its output.
 #[cfg(feature = "kademlia")]
 fn overlay(arguments: &[&str]) -> (Option<i32>, String) {
     let output = run("overlay", arguments);
@@ -105,11 +101,12 @@ fn overlay(arguments: &[&str]) -> (Option<i32>, String) {
 
 #[cfg(feature = "kademlia")]
 #[test]
-fn a_network_that_nobody_knows_whole_is_exact_and_heals_when_a_third_is_killed() {
+fn the_overlay_example_is_exact_and_heals_when_a_third_of_the_nodes_is_killed() {
     let arguments = ["--nodes", "24", "--lookups", "30", "--seed", "5", "--json"];
     let (code, printed) = overlay(&arguments);
     assert_eq!(code, Some(0), "{printed}");
-    let summary: serde_json::Value = serde_json::from_str(&printed).expect("JSON and nothing else");
+    let summary: serde_json::Value =
+        serde_json::from_str(&printed).expect("the output is JSON only");
     assert_eq!((&summary["kept"], &summary["nodes"]), (&true.into(), &24.into()));
     let promises = summary["promises"].as_array().unwrap();
     assert!(promises.len() == 11 && promises.iter().all(|promise| promise["kept"] == true));
@@ -117,14 +114,14 @@ fn a_network_that_nobody_knows_whole_is_exact_and_heals_when_a_third_is_killed()
 
 #[cfg(feature = "kademlia")]
 #[test]
-fn the_network_that_nobody_knows_whole_refuses_wrong_options() {
+fn the_overlay_example_refuses_wrong_options() {
     for arguments in [["--nodes", "3"], ["--nodes", "257"], ["--lookups", "0"], ["--seed", "x"]] {
         assert_eq!(overlay(&arguments), (Some(2), String::new()), "{arguments:?}");
     }
 }
 
-/// Reads so many lines of what a program prints, closes the pipe, and waits for its end. Returns
-/// whether it ended well, and what it said on standard error.
+/// Reads this many lines of a program's output, closes the pipe and waits for the end. Returns
+/// whether the program succeeded, and its standard error.
 fn read_only(lines: usize, program: &mut Command) -> (bool, String) {
     let program = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut program = program.unwrap();
@@ -135,10 +132,10 @@ fn read_only(lines: usize, program: &mut Command) -> (bool, String) {
     (program.wait().unwrap().success(), trouble)
 }
 
-/// A program ends in a panic when it prints to a closed pipe with the `println!` of the standard
-/// library, which it does after `mod print` without `#[macro_use]`, and above it.
+/// The `println!` of the standard library panics when the output is a closed pipe. The macros of
+/// `mod print` do not, but an example uses them only below a `#[macro_use] mod print`.
 #[test]
-fn every_example_prints_by_what_endures_a_closed_output() {
+fn every_example_prints_with_macros_that_tolerate_a_closed_output() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     for entry in std::fs::read_dir(examples).unwrap() {
         let path = entry.unwrap().path();
@@ -153,7 +150,7 @@ fn every_example_prints_by_what_endures_a_closed_output() {
 }
 
 #[test]
-fn an_example_whose_output_is_closed_ends_quietly() {
+fn an_example_exits_quietly_when_its_output_is_closed() {
     for name in ["first_node", "typed", "router", "stabilizer", "shutdown", "with_actix_web"] {
         assert_eq!(read_only(0, &mut example(name)), (true, String::new()), "{name}");
     }
@@ -161,25 +158,14 @@ fn an_example_whose_output_is_closed_ends_quietly() {
     assert_eq!(read_only(1, network.args(["--nodes", "3"])), (true, String::new()));
 }
 
-/// A program that ends with the test, however that ends: one that stays would hold the output of
-/// the tests open.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
 #[test]
-fn a_node_whose_output_is_closed_says_goodbye_and_ends_quietly() {
+fn a_node_says_goodbye_and_exits_quietly_when_its_output_is_closed() {
     let other = example("node").args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn();
     let mut other = Killed(other.unwrap());
     let mut lines = BufReader::new(other.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let first = lines.next().unwrap();
     let address = first.strip_prefix("listening on ").unwrap();
-    // The link that it opens to join is an event, which it cannot print any more.
+    // The link that the join opens is an event, which the node can no longer print.
     let mut node = example("node");
     node.args(["--listen", "127.0.0.1:0", "--join", address]);
     assert_eq!(read_only(1, &mut node), (true, String::new()));

@@ -1,11 +1,9 @@
-//! A node on a network in memory, and what talks to it without being one.
+//! A node on a network in memory, and raw connections to it.
 
 use std::time::Duration;
 
 use actix_peer::{
     Config, Peer,
-    node::Counts,
-    overlay::Host,
     transport::{Io, Transport, memory::MemoryNetwork},
 };
 use tokio::{
@@ -13,25 +11,27 @@ use tokio::{
     time::timeout,
 };
 
-pub(crate) const SECOND: Duration = Duration::from_secs(1);
+use crate::common::{
+    SECOND,
+    nodes::{self, on_host},
+};
 
 pub(crate) async fn node(wires: &MemoryNetwork, config: Config) -> Peer {
     tokio::time::pause();
-    let transport = wires.transport("node".parse::<Host>().unwrap());
-    let builder = Peer::builder().transport(transport).listen("node:9000").id("node").well_known();
-    builder.config(config).start().await.unwrap()
+    on_host(wires, "node").well_known().config(config).start().await.unwrap()
 }
 
-/// A connection from `host`, on which nothing is said yet.
+/// A connection from `host` on which nothing has been sent.
 pub(crate) async fn connect(wires: &MemoryNetwork, host: &str) -> Io {
-    let from = wires.transport(host.parse::<Host>().unwrap());
-    from.dial(&"node:9000".parse().unwrap()).await.unwrap()
+    nodes::host(wires, host).dial(&"node:9000".parse().unwrap()).await.unwrap()
 }
 
-/// Whatever comes until the end.
+/// Everything that arrives until the end.
 pub(crate) async fn heard(io: &mut Io) -> String {
     let mut heard = Vec::new();
-    let read = timeout(100 * SECOND, io.reader.read_to_end(&mut heard)).await.expect("an end");
+    let read = timeout(100 * SECOND, io.reader.read_to_end(&mut heard))
+        .await
+        .expect("the connection ends in time");
     read.unwrap();
     String::from_utf8_lossy(&heard).into_owned()
 }
@@ -44,11 +44,7 @@ pub(crate) async fn name(mut io: Io) -> String {
 pub(crate) const NAME: &str = "REPL\0\0\0\x04node";
 pub(crate) const BUSY: &str = "ERRO\0\0\0\x04Busy";
 
-pub(crate) async fn counts(node: &Peer) -> Counts {
-    node.status().await.counts
-}
-
-/// Lets everything that can happen now happen.
+/// Lets all ready tasks run.
 pub(crate) async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }

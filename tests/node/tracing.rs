@@ -1,42 +1,24 @@
-//! What is traced, and what never is.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+//! What is traced, and what is never traced.
 
-mod log;
-
-use actix::prelude::Actor;
-use actix_peer::{Config, Incoming, Peer, Reply, frame::Frame, handler};
+use actix_peer::{Config, Peer, frame::Frame};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tracing::{Level, subscriber::DefaultGuard};
-use tracing_subscriber::fmt::format::FmtSpan;
+use tracing::Level;
 
-use crate::log::Log;
+use crate::common::{handlers, log::Log};
 
 const SECRET: &str = "swordfish";
 
-/// Everything that is traced on this thread from now on.
-fn listen() -> (Log, DefaultGuard) {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(Level::TRACE)
-        .with_span_events(FmtSpan::NEW)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    (log, tracing::subscriber::set_default(subscriber))
-}
-
 async fn echo() -> Peer {
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
     let config = Config::default().links(false).max_frame_len(1 << 10);
-    Peer::builder().config(config).handle("ECHO", echo.start()).unwrap().start().await.unwrap()
+    Peer::builder().config(config).handle("ECHO", handlers::echo()).unwrap().start().await.unwrap()
 }
 
 #[actix::test]
 async fn every_connection_has_one_span_on_each_side_and_no_data_is_traced() {
-    let (log, _listening) = listen();
+    let (log, _listening) = Log::capture(Level::TRACE);
     let (node, peer) = (echo().await, echo().await);
     for _ in 0..3 {
         let replies = peer.request(node.info(), Frame::text("ECHO", SECRET)).await.unwrap();
@@ -52,8 +34,8 @@ async fn every_connection_has_one_span_on_each_side_and_no_data_is_traced() {
 }
 
 #[actix::test]
-async fn what_a_remote_sends_is_escaped_and_nothing_is_louder_than_a_debug_line() {
-    let (log, _listening) = listen();
+async fn remote_input_is_escaped_and_logged_at_debug_level_at_most() {
+    let (log, _listening) = Log::capture(Level::TRACE);
     let node = echo().await;
     for bytes in [
         &b"\x1b[2J\0\0\0\0"[..],
@@ -78,8 +60,8 @@ async fn what_a_remote_sends_is_escaped_and_nothing_is_louder_than_a_debug_line(
 }
 
 #[actix::test]
-async fn a_node_that_others_can_reach_without_tls_warns_once_at_its_start() {
-    let (log, _guard) = listen();
+async fn a_reachable_node_without_tls_warns_once_at_its_start() {
+    let (log, _guard) = Log::capture(Level::TRACE);
     let warned = || log.count("listening beyond loopback without TLS");
     for loopback in ["127.0.0.1:0", "[::1]:0", "localhost:0"] {
         Peer::builder().listen(loopback).start().await.unwrap().stop().await;
@@ -94,7 +76,7 @@ async fn a_node_that_others_can_reach_without_tls_warns_once_at_its_start() {
 #[cfg(feature = "tls")]
 #[actix::test]
 async fn a_node_with_tls_does_not_warn() {
-    let (log, _guard) = listen();
+    let (log, _guard) = Log::capture(Level::TRACE);
     let identity = actix_peer::transport::tls::NodeIdentity::generate().unwrap();
     let builder = Peer::builder().identity(identity).listen("0.0.0.0:0").host("127.0.0.1");
     builder.start().await.unwrap().stop().await;

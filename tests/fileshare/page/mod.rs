@@ -1,33 +1,30 @@
-//! The page of the file-sharing program in a real browser: `cargo test --test page -- --ignored`.
+//! The page of the program in a real browser. Run these tests with
+//! `cargo test --test fileshare page:: -- --ignored`.
 //!
-//! Needs Debian's `chromium` and `chromium-driver`. With `FILESHARE_SCREENSHOT=PATH` one of the tests
-//! writes the picture of the README.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+//! They need Debian's `chromium` and `chromium-driver`. With `FILESHARE_SCREENSHOT=PATH` one of the
+//! tests writes the screenshot for the README.
+//!
+//! - `lists`: searches, transfers and peers on the page.
+//! - `network`: the picture of the network.
+//!
+//! `browser` drives Chromium.
 
 mod browser;
-mod instance;
-#[path = "page/lists.rs"]
 mod lists;
-#[path = "page/network.rs"]
 mod network;
 
 use std::{fs, path::Path};
 
-use browser::Browser;
 use fantoccini::key::Key;
-use instance::{Instance, has};
 use serde_json::json;
 
-/// Rows of the table, as text.
+use self::browser::Browser;
+use crate::instance::{Instance, has};
+
+/// The rows of the table of files.
 const ROWS: &str = "[...document.querySelectorAll('#files tr')]";
 
-/// A file that is large enough to be seen on its way. It has holes, so it takes no room.
+/// Creates a file that is large enough to observe its transfer. It is sparse, so it takes no space.
 fn large_file(path: &Path, len: u64) {
     fs::File::create(path).unwrap().set_len(len).unwrap();
 }
@@ -41,13 +38,13 @@ fn refresh(instance: &Instance) {
     });
 }
 
-/// Searches as a person does.
+/// Searches as a user does.
 async fn search(page: &Browser, key: &str) {
     page.write("#search-key", key).await;
     page.click("#search button").await;
 }
 
-/// Waits until each knows the other.
+/// Waits until both instances know each other.
 fn acquainted(one: &Instance, other: &Instance) {
     for instance in [one, other] {
         instance.events().wait("peers", |network| network["peers"] != json!([]));
@@ -56,7 +53,7 @@ fn acquainted(one: &Instance, other: &Instance) {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn a_file_that_is_added_on_one_page_is_found_and_fetched_on_another() {
+async fn a_file_added_on_one_page_is_found_and_fetched_on_another() {
     const LEN: u64 = 256 << 20;
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
@@ -79,7 +76,7 @@ async fn a_file_that_is_added_on_one_page_is_found_and_fetched_on_another() {
     page.see_text("#files tr .owner", "ada").await;
     page.see_text("#search-said", "1 file of others with “LONG”, from ada so far").await;
 
-    // Every state of the bar, from before the click.
+    // Every state of the progress bar, from before the click.
     page.run(
         "window.states = [];
          const look = () => {
@@ -98,7 +95,7 @@ async fn a_file_that_is_added_on_one_page_is_found_and_fetched_on_another() {
         value > 0.0 && value < 1.0
     });
     let seen: Vec<_> = between.collect();
-    assert!(!seen.is_empty(), "no progress was seen: {states}");
+    assert!(!seen.is_empty(), "the page showed no progress: {states}");
     assert!(seen.iter().any(|state| state[2].as_str().unwrap().contains("MB/s")), "{seen:?}");
     page.see_text("#files tr .owner", "here").await;
     assert_eq!(fs::metadata(bob.downloads().join("a long film.mp4")).unwrap().len(), LEN);
@@ -106,7 +103,7 @@ async fn a_file_that_is_added_on_one_page_is_found_and_fetched_on_another() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn a_removed_peer_leaves_the_page_and_the_node() {
+async fn a_removed_peer_disappears_from_the_page_and_the_node() {
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
     acquainted(&ada, &bob);
@@ -117,9 +114,9 @@ async fn a_removed_peer_leaves_the_page_and_the_node() {
     page.click("button[aria-label='Remove ada']").await;
     page.see("return document.querySelectorAll('#peers li').length === 0").await;
     page.see_text("#peers-empty", &format!("--join {}", bob.address)).await;
-    assert_eq!(page.focus().await, "Peers", "the focus is not lost with the row");
+    assert_eq!(page.focus().await, "Peers", "the focus moves when its row is removed");
     assert_eq!(bob.json(&["peers"])["peers"], json!([]));
-    // It was told, so it forgets as well.
+    // The removed peer was notified, so it forgets the node as well.
     ada.events().wait("peers", |network| network["peers"] == json!([]));
 }
 
@@ -135,7 +132,7 @@ async fn an_error_is_shown_where_it_happens() {
     let page = Browser::start().await;
     page.open(&bob.url).await;
 
-    // At the form, which keeps what was typed and the focus.
+    // At the form, which keeps its text and the focus.
     page.write("#join-address", "127.0.0.1:1").await;
     page.click("#join button").await;
     page.see("return document.querySelector('#join-said.bad').innerText.includes('127.0.0.1:1')")
@@ -145,7 +142,7 @@ async fn an_error_is_shown_where_it_happens() {
     page.click("#search button").await;
     page.see_text("#search-said.bad", "Type a part of the name").await;
 
-    // At the file that is being added.
+    // At the row of the file that is being added.
     let folder = tempfile::tempdir().unwrap();
     let taken = folder.path().join("taken.txt");
     fs::write(&taken, "one").unwrap();
@@ -158,7 +155,7 @@ async fn an_error_is_shown_where_it_happens() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn a_file_is_replaced_only_after_the_row_has_asked() {
+async fn a_file_is_replaced_only_after_a_confirmation_in_its_row() {
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
     acquainted(&ada, &bob);
@@ -168,7 +165,7 @@ async fn a_file_is_replaced_only_after_the_row_has_asked() {
     page.open(&bob.url).await;
     search(&page, "notes").await;
     page.see_text("#files tr", "notes.txt").await;
-    // It appears in the downloads without the node having seen it.
+    // The file appears in the downloads, and the node has not seen it yet.
     fs::write(bob.downloads().join("notes.txt"), "old notes").unwrap();
     page.click("button[aria-label='Fetch notes.txt']").await;
     page.see_text("#files tr .asked", "Replace it").await;
@@ -180,7 +177,7 @@ async fn a_file_is_replaced_only_after_the_row_has_asked() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn everything_is_reached_named_and_used_by_keyboard() {
+async fn every_control_is_reachable_named_and_usable_by_keyboard() {
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
     let carol = Instance::start("carol", &[]);
@@ -205,7 +202,7 @@ async fn everything_is_reached_named_and_used_by_keyboard() {
         let name = page.focus().await;
         let ring = page.run("return getComputedStyle(document.activeElement).outlineStyle").await;
         let hidden = page.run("return document.activeElement.type === 'radio'").await;
-        assert!(!name.is_empty(), "something without a name: after {reached:?}");
+        assert!(!name.is_empty(), "an element has no name, after {reached:?}");
         assert!(ring == "solid" || hidden == true, "{name} shows no focus");
         reached.push(name);
         if reached.last().is_some_and(|name| name == "Join a network") || reached.len() > 60 {
@@ -228,7 +225,7 @@ async fn everything_is_reached_named_and_used_by_keyboard() {
         "Remove ada",
         "Join a network",
     ];
-    // Other files may be there; these come in this order.
+    // Other files may be listed as well; these come in this order.
     let mut rest = reached.iter();
     for name in expected {
         assert!(rest.any(|reached| reached == name), "{name} is not reached in order: {reached:?}");
@@ -241,7 +238,7 @@ async fn everything_is_reached_named_and_used_by_keyboard() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn names_from_the_network_are_only_text() {
+async fn names_from_the_network_are_shown_as_plain_text() {
     const NAME: &str = "<img src=x onerror=document.title='owned'><b>bold.txt";
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
@@ -261,7 +258,7 @@ async fn names_from_the_network_are_only_text() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn a_transfer_says_what_it_waits_for_and_is_cancelled_by_its_button() {
+async fn a_transfer_shows_what_it_waits_for_and_is_cancelled_by_its_button() {
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
     acquainted(&ada, &bob);
@@ -273,7 +270,7 @@ async fn a_transfer_says_what_it_waits_for_and_is_cancelled_by_its_button() {
     page.see_text("#files tr .name", "film.mp4").await;
     ada.signal("STOP");
     page.click("#files tr .fetch").await;
-    // Meanwhile: what is in the folder and not shared is listed with the reason.
+    // Meanwhile a file in the folder that is not shared is listed with the reason.
     fs::create_dir(bob.share().join("inner")).unwrap();
     assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
     page.see_text("#left-out", "such as “inner”: only regular files are shared").await;
@@ -285,7 +282,7 @@ async fn a_transfer_says_what_it_waits_for_and_is_cancelled_by_its_button() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn the_page_says_that_the_program_is_gone_and_comes_back_with_it() {
+async fn the_page_reports_that_the_program_is_gone_and_recovers_with_it() {
     let user = tempfile::tempdir().unwrap();
     let mut ada = Instance::start_with(user.path(), "ada", &[]);
     let page = Browser::start().await;
@@ -302,7 +299,7 @@ async fn the_page_says_that_the_program_is_gone_and_comes_back_with_it() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn ten_thousand_files_are_filtered_and_ordered_without_a_pause() {
+async fn ten_thousand_files_are_filtered_and_sorted_without_delay() {
     let ada = Instance::start("ada", &[]);
     for number in 0..10_000 {
         let name = format!("file {number:05}.txt");
@@ -314,7 +311,7 @@ async fn ten_thousand_files_are_filtered_and_ordered_without_a_pause() {
     page.open(&ada.url).await;
     page.see_text("#files-count", "10,000 files").await;
     let rows = page.run(&format!("return {ROWS}.length")).await;
-    assert_eq!(rows, 50, "only what is looked at is drawn");
+    assert_eq!(rows, 50, "only the visible rows are drawn");
     let took = page
         .run(
             "const began = performance.now();
@@ -336,7 +333,7 @@ async fn ten_thousand_files_are_filtered_and_ordered_without_a_pause() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn the_page_fits_a_phone_and_follows_the_colours_of_the_system() {
+async fn the_page_fits_a_phone_and_follows_the_colour_scheme_of_the_system() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join(format!("{}.txt", "a long name ".repeat(12).trim_end())), "x")
         .unwrap();
@@ -346,7 +343,7 @@ async fn the_page_fits_a_phone_and_follows_the_colours_of_the_system() {
     page.open(&ada.url).await;
     page.see_text("#files", "a long name").await;
     let width = page.run("return document.documentElement.scrollWidth").await;
-    assert_eq!(width, 360, "nothing sticks out at the side");
+    assert_eq!(width, 360, "nothing is wider than the screen");
     let background = "return getComputedStyle(document.body).backgroundColor";
     page.colours("light");
     let light = page.run(background).await;
@@ -357,22 +354,52 @@ async fn the_page_fits_a_phone_and_follows_the_colours_of_the_system() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn with_a_token_the_page_opens_at_the_printed_address_alone() {
+async fn with_a_token_the_page_opens_only_at_the_printed_address() {
     let ada = Instance::start("ada", &["--token", "a token of many words"]);
     let page = Browser::start().await;
     page.visit(&format!("http://{}/", ada.web)).await;
     page.see_text("#banner", "The token is missing").await;
     page.open(&ada.url).await;
     page.see_text("#own-id", "ada").await;
-    assert_eq!(page.run("return location.search").await, "", "it does not stay in the history");
+    assert_eq!(
+        page.run("return location.search").await,
+        "",
+        "the token does not stay in the history"
+    );
     page.open(&format!("http://{}/", ada.web)).await;
 }
 
-/// The picture of the README: a network of five, and a transfer on its way.
+/// The files of the five nodes in the screenshot, with their lengths in bytes.
+const FILES: [&[(&str, u64)]; 5] = [
+    &[
+        ("Field recording, 11 May.flac", 148_300_112),
+        ("Reading list.md", 4_210),
+        ("Seven short stories.epub", 1_204_077),
+    ],
+    &[
+        ("Holiday in the Alps.mp4", 3_221_225_472),
+        ("Sourdough, step by step.pdf", 2_318_020),
+        ("Kitchen radio.opus", 9_120_400),
+    ],
+    &[
+        ("Holiday in the Alps.mp4", 3_221_225_472),
+        ("Map of the old town.svg", 811_442),
+        ("Seven short stories.epub", 1_204_077),
+        ("Old photographs.tar", 731_904_000),
+    ],
+    &[
+        ("Holiday notes.txt", 18_320),
+        ("Choir rehearsal.ogg", 61_204_100),
+        ("Garden plan, second version.pdf", 3_902_118),
+        ("Old photographs.tar", 731_904_000),
+    ],
+    &[("Holiday playlist.m3u", 2_904)],
+];
+
+/// The screenshot for the README: a network of five nodes, and a transfer in progress.
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn the_picture_of_the_readme_is_of_a_real_session() {
-    const FILM: u64 = 3_221_225_472;
+async fn the_screenshot_in_the_readme_shows_a_real_session() {
     let Some(to) = std::env::var_os("FILESHARE_SCREENSHOT") else { return };
     let ada = Instance::start("ada", &[]);
     let join = ["--join", ada.address.as_str(), "--hops", "1"];
@@ -380,53 +407,14 @@ async fn the_picture_of_the_readme_is_of_a_real_session() {
     let carol = Instance::start("carol", &join);
     let dave = Instance::start("dave", &["--join", &carol.address, "--hops", "2"]);
     let erin = Instance::start("erin", &["--join", &bob.address, "--hops", "1"]);
-    let files: [(&Instance, &[(&str, u64)]); 5] = [
-        (
-            &ada,
-            &[
-                ("Field recording, 11 May.flac", 148_300_112),
-                ("Reading list.md", 4_210),
-                ("Seven short stories.epub", 1_204_077),
-            ],
-        ),
-        (
-            &bob,
-            &[
-                ("Holiday in the Alps.mp4", FILM),
-                ("Sourdough, step by step.pdf", 2_318_020),
-                ("Kitchen radio.opus", 9_120_400),
-            ],
-        ),
-        (
-            &carol,
-            &[
-                ("Holiday in the Alps.mp4", FILM),
-                ("Map of the old town.svg", 811_442),
-                ("Seven short stories.epub", 1_204_077),
-                ("Old photographs.tar", 731_904_000),
-            ],
-        ),
-        (
-            &dave,
-            &[
-                ("Holiday notes.txt", 18_320),
-                ("Choir rehearsal.ogg", 61_204_100),
-                ("Garden plan, second version.pdf", 3_902_118),
-                ("Old photographs.tar", 731_904_000),
-            ],
-        ),
-        (&erin, &[("Holiday playlist.m3u", 2_904)]),
-    ];
-    for (instance, files) in files {
+    for (instance, files) in [&ada, &bob, &carol, &dave, &erin].into_iter().zip(FILES) {
         for (name, len) in files {
             large_file(&instance.share().join(name), *len);
         }
-    }
-    for instance in [&ada, &bob, &carol, &dave, &erin] {
         refresh(instance);
     }
     ada.events().wait("peers", |network| network["nodes"].as_array().unwrap().len() == 5);
-    // Who has a match does not pass a question on, so each key is for some of them.
+    // A node with a match does not forward a query, so each key is meant for some of the nodes.
     for key in ["o", "playlist"] {
         assert_eq!(ada.post("/api/search", &json!({ "key": key })).status, 200);
     }

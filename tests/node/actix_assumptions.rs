@@ -1,12 +1,6 @@
-//! What this crate relies on in actix. An update of actix that changes one of these must fail here.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    missing_docs,
-    reason = "the traps themselves are measured"
-)]
+//! The behaviour of actix that this crate relies on. An actix update that changes it must fail
+//! here.
+#![allow(clippy::disallowed_methods, reason = "the traps themselves are measured")]
 
 use std::{
     sync::{
@@ -19,7 +13,7 @@ use std::{
 use actix::prelude::*;
 use tokio::time::sleep;
 
-/// Counts what it is asked to; panics, waits or stops when it is told to.
+/// Counts the messages that it handles. Panics, waits or stops on request.
 #[derive(Default)]
 struct Worker {
     done: Arc<AtomicUsize>,
@@ -63,7 +57,7 @@ impl Handler<Do> for Worker {
 
     fn handle(&mut self, msg: Do, ctx: &mut Self::Context) {
         match msg {
-            Do::Panic => panic!("as it was told"),
+            Do::Panic => panic!("requested by the test"),
             Do::Stop => ctx.stop(),
             Do::Wait(time) => ctx.wait(sleep(time).into_actor(self)),
             Do::Tick(every) => {
@@ -75,7 +69,7 @@ impl Handler<Do> for Worker {
     }
 }
 
-/// "Ends after this time", answered by a future with, or without, the actor's state.
+/// Answered after a short time, by a future with or without the state of the actor.
 #[derive(Message)]
 #[rtype(result = "usize")]
 struct Later {
@@ -88,7 +82,7 @@ impl Handler<Later> for Worker {
     fn handle(&mut self, msg: Later, ctx: &mut Self::Context) -> Response<usize> {
         let later = sleep(Duration::from_millis(10));
         if msg.with_state {
-            // The state's future ends with the actor, and takes its sender with it.
+            // The future with the state ends with the actor and drops its sender.
             let (tell, told) = tokio::sync::oneshot::channel();
             let work = later.into_actor(self).map(move |(), worker, _| {
                 tell.send(worker.done.load(Ordering::Relaxed)).ok();
@@ -104,13 +98,13 @@ impl Handler<Later> for Worker {
 }
 
 #[actix::test]
-async fn a_panic_ends_the_one_actor_and_neither_its_sibling_nor_the_arbiter() {
+async fn a_panic_ends_only_the_actor_that_panicked() {
     let (worker, sibling) = (Worker::default(), Worker::default().start());
     let stopped = Arc::clone(&worker.stopped);
     let worker = worker.start();
     assert_eq!(worker.send(Do::Panic).await, Err(MailboxError::Closed));
     assert_eq!(worker.send(Count).await, Err(MailboxError::Closed));
-    assert_eq!(stopped.load(Ordering::Relaxed), 1, "the hook runs");
+    assert_eq!(stopped.load(Ordering::Relaxed), 1, "`stopped` is called");
     assert_eq!(sibling.send(Count).await, Ok(1));
 }
 
@@ -125,7 +119,7 @@ async fn the_supervisor_restarts_after_a_stop_and_not_after_a_panic() {
 }
 
 #[actix::test]
-async fn do_send_ignores_the_bound_and_every_clone_has_a_slot_of_its_own() {
+async fn do_send_ignores_the_mailbox_bound_and_each_address_clone_has_its_own_slot() {
     let worker = Worker::create(|ctx| {
         ctx.set_mailbox_capacity(1);
         Worker::default()
@@ -156,7 +150,7 @@ async fn a_waiting_actor_runs_no_timer_and_takes_no_message() {
 }
 
 #[actix::test]
-async fn what_is_queued_behind_a_stop_is_dropped_and_a_question_gets_an_error() {
+async fn messages_queued_behind_a_stop_are_dropped_and_requests_get_an_error() {
     let worker = Worker::default();
     let done = Arc::clone(&worker.done);
     let worker = worker.start();
@@ -167,7 +161,7 @@ async fn what_is_queued_behind_a_stop_is_dropped_and_a_question_gets_an_error() 
 }
 
 #[actix::test]
-async fn a_question_that_is_given_up_while_it_is_queued_is_never_handled() {
+async fn a_request_cancelled_while_it_is_queued_is_never_handled() {
     tokio::time::pause();
     let worker = Worker::default();
     let done = Arc::clone(&worker.done);
@@ -180,7 +174,7 @@ async fn a_question_that_is_given_up_while_it_is_queued_is_never_handled() {
 }
 
 #[actix::test]
-async fn at_a_stop_a_future_with_the_state_ends_and_one_without_it_completes() {
+async fn a_stop_drops_futures_with_the_actor_state_and_completes_those_without_it() {
     let worker = Worker::default().start();
     let with = worker.send(Later { with_state: true });
     let without = worker.send(Later { with_state: false });
@@ -190,7 +184,7 @@ async fn at_a_stop_a_future_with_the_state_ends_and_one_without_it_completes() {
 }
 
 #[actix::test]
-async fn an_actor_with_its_own_address_never_stops_and_one_without_stops_with_its_last_address() {
+async fn an_actor_stops_with_its_last_address_unless_it_holds_its_own() {
     struct Keeper {
         keeps_itself: bool,
         own: Option<Addr<Self>>,

@@ -1,32 +1,12 @@
-//! The command-line tools and examples, run as a person runs them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
-
-mod test_handlers;
+//! The command-line tools and the larger examples, run as a user runs them.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    path::PathBuf,
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::{ChildStdout, Command, Stdio},
 };
 
-/// An example, as `cargo test` has built it.
-fn example(name: &str) -> Command {
-    let tests = std::env::current_exe().unwrap();
-    let path: PathBuf = tests.parent().unwrap().with_file_name("examples").join(name);
-    assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
-    Command::new(path)
-}
-
-fn run(name: &str, options: &[&str]) -> Output {
-    example(name).args(options).output().unwrap()
-}
+use crate::{Killed, example, run, test_handlers};
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
@@ -40,7 +20,7 @@ fn ask(options: &[&str]) -> (i32, String, String) {
 
 /// A running `node`; killed when dropped.
 struct Node {
-    child: Child,
+    child: Killed,
     lines: BufReader<ChildStdout>,
     address: String,
 }
@@ -53,16 +33,20 @@ impl Node {
     fn start_as(name: &str, options: &[&str]) -> Self {
         let mut child = example(name)
             .args(options)
-            // What panics on purpose is not to fill a pipe that nobody reads.
+            // Without a backtrace a deliberate panic does not fill a pipe that the test does not
+            // read.
             .env("RUST_BACKTRACE", "0")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        let mut node = Self { child, lines, address: String::new() };
+        let mut node = Self { child: Killed(child), lines, address: String::new() };
         let first = node.line();
-        node.address = first.strip_prefix("listening on ").expect("the first line").to_owned();
+        node.address = first
+            .strip_prefix("listening on ")
+            .expect("the program prints its address first")
+            .to_owned();
         node
     }
 
@@ -75,7 +59,7 @@ impl Node {
     fn line_with(&mut self, what: &str) -> String {
         loop {
             let line = self.line();
-            assert!(!line.is_empty(), "ended before it said {what:?}");
+            assert!(!line.is_empty(), "the program ended before it printed {what:?}");
             if line.contains(what) {
                 return line;
             }
@@ -83,26 +67,20 @@ impl Node {
     }
 
     fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
+        let id = self.child.0.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
-    /// Its exit code and the rest of what it said.
+    /// Its exit code and the rest of its output.
     fn end(mut self) -> (i32, String) {
         let mut rest = String::new();
         self.lines.read_to_string(&mut rest).unwrap();
-        (self.child.wait().unwrap().code().unwrap(), rest)
+        (self.child.0.wait().unwrap().code().unwrap(), rest)
     }
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-/// A remote that answers the first connection with `bytes`, and then closes or stays silent.
+/// A remote peer that answers the first connection with `bytes`, and then closes it or stays
+/// silent.
 fn remote(bytes: &'static [u8], close: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -111,7 +89,7 @@ fn remote(bytes: &'static [u8], close: bool) -> String {
         stream.read_exact(&mut [0; 8]).unwrap();
         stream.write_all(bytes).unwrap();
         if !close {
-            // Until the other side gives up.
+            // Until the other side closes the connection.
             stream.read_to_end(&mut Vec::new()).unwrap();
         }
     });
@@ -140,7 +118,7 @@ fn ask_shows_binary_data_as_hexadecimal_digits() {
 }
 
 #[test]
-fn ask_fails_with_a_clear_message_when_it_gets_no_whole_answer() {
+fn ask_fails_with_a_clear_message_when_it_gets_no_complete_reply() {
     let (code, _, message) = ask(&["127.0.0.1:1", "NAME"]);
     assert_eq!(code, 1);
     assert!(message.starts_with("cannot connect to 127.0.0.1:1: "), "{message}");
@@ -180,7 +158,7 @@ fn wrong_options_get_a_usage_message_and_exit_code_2() {
 }
 
 #[test]
-fn nodes_join_by_a_contact_and_leave_politely_on_ctrl_c_on_sigterm_and_when_their_terminal_ends() {
+fn nodes_join_through_a_contact_and_leave_on_ctrl_c_sigterm_and_hangup() {
     let mut ada = Node::start(&["--id", "ada"]);
     let mut bob = Node::start(&["--id", "bob", "--join", &ada.address]);
     assert_eq!(ada.line_with("peer added"), format!("peer added: bob at {}", bob.address));
@@ -200,14 +178,14 @@ fn nodes_join_by_a_contact_and_leave_politely_on_ctrl_c_on_sigterm_and_when_thei
 }
 
 #[test]
-fn a_peer_whose_id_is_its_address_is_named_once() {
+fn a_peer_whose_id_is_its_address_is_printed_once() {
     let mut ada = Node::start(&[]);
     let bob = Node::start(&["--join", &ada.address]);
     assert_eq!(ada.line_with("peer added"), format!("peer added: {}", bob.address));
 }
 
 #[test]
-fn a_node_that_cannot_start_or_join_says_why_and_fails() {
+fn a_node_that_cannot_start_or_join_prints_the_cause_and_fails() {
     let node = Node::start(&[]);
     let output = run("node", &["--listen", &node.address]);
     assert_eq!(output.status.code(), Some(1));
@@ -219,12 +197,12 @@ fn a_node_that_cannot_start_or_join_says_why_and_fails() {
 }
 
 #[test]
-fn a_node_that_is_killed_listens_on_the_same_port_within_two_seconds() {
+fn a_killed_node_listens_on_the_same_port_again_within_two_seconds() {
     let mut node = Node::start(&[]);
     let address = node.address.clone();
     for _ in 0..5 {
-        // One that says nothing, one that is half said, one that was answered, one whose
-        // answer nobody has read: each leaves the kernel with a connection to close.
+        // One silent, one with a partial request, one that was answered, one whose answer was not
+        // read: each leaves the kernel with a connection to close.
         let mut open: Vec<_> =
             (0..4).map(|_| TcpStream::connect(&address).expect("a connection")).collect();
         open[1].write_all(b"ECHO\0\0\0\x05ha").unwrap();
@@ -233,7 +211,7 @@ fn a_node_that_is_killed_listens_on_the_same_port_within_two_seconds() {
         }
         open[2].read_to_end(&mut Vec::new()).unwrap();
         node.signal("KILL");
-        node.child.wait().unwrap();
+        node.child.0.wait().unwrap();
         let begun = tokio::time::Instant::now();
         node = Node::start(&["--listen", &address]);
         let took = begun.elapsed();
@@ -244,7 +222,7 @@ fn a_node_that_is_killed_listens_on_the_same_port_within_two_seconds() {
 }
 
 #[test]
-fn a_remote_cannot_write_to_the_terminal_of_who_watches() {
+fn a_remote_peer_cannot_write_control_characters_to_the_terminal() {
     let mut node = Node::start(&[]);
     let mut stream = TcpStream::connect(&node.address).unwrap();
     stream.write_all(b"\x1b[2J\0\0\0\0").unwrap();
@@ -259,10 +237,10 @@ fn a_remote_cannot_write_to_the_terminal_of_who_watches() {
 }
 
 #[test]
-fn a_handler_that_panics_or_dawdles_costs_its_asker_an_error_and_the_node_nothing() {
+fn a_panicking_or_slow_handler_fails_its_caller_and_the_node_tool_keeps_serving() {
     let node = Node::start(&["--test-handlers"]);
     test_handlers::keep_the_program_serving(&node.address);
-    // Without a wish it takes five seconds: longer than this asker waits.
+    // By default it takes five seconds: longer than this caller waits.
     let (code, _, message) = ask(&[&node.address, "SLOW", "--timeout", "0.2"]);
     assert_eq!((code, message.contains("timed out")), (1, true), "{message}");
     assert_eq!(ask(&[&node.address, "NAME"]).0, 0);
@@ -271,7 +249,7 @@ fn a_handler_that_panics_or_dawdles_costs_its_asker_an_error_and_the_node_nothin
 }
 
 #[test]
-fn the_network_keeps_its_promises_and_says_so_as_json() {
+fn the_network_example_keeps_its_promises_and_reports_json() {
     let output = run("network", &["--nodes", "5", "--seed", "3", "--body-mib", "4", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -281,7 +259,7 @@ fn the_network_keeps_its_promises_and_says_so_as_json() {
 }
 
 #[test]
-fn a_soak_keeps_its_promises_and_says_so_as_json() {
+fn the_soak_example_keeps_its_promises_and_reports_json() {
     let options = ["--minutes", "0.04", "--peers", "20", "--rate", "20", "--seed", "3", "--json"];
     let output = run("soak", &options);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
@@ -294,7 +272,7 @@ fn a_soak_keeps_its_promises_and_says_so_as_json() {
 }
 
 #[test]
-fn ctrl_c_ends_a_soak_with_the_figures_so_far() {
+fn ctrl_c_ends_the_soak_example_with_the_figures_so_far() {
     let mut soak = example("soak");
     let mut child =
         soak.arg("--peers=5").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -311,7 +289,7 @@ fn ctrl_c_ends_a_soak_with_the_figures_so_far() {
 }
 
 #[test]
-fn load_measures_a_link_beside_bare_tokio_and_says_so_as_json() {
+fn the_load_example_measures_a_link_beside_bare_tokio_and_reports_json() {
     let options = ["serve", "--listen", "127.0.0.1:0", "--bare", "127.0.0.1:0"];
     let mut served = Node::start_as("load", &options);
     let bare = served.line().strip_prefix("bare server on ").unwrap().to_owned();
