@@ -180,6 +180,7 @@ impl Drop for Halves {
 /// actor. The caller reads and writes, so that no frame passes through the mailbox of the actor.
 fn host(node: &Arc<Node>, dialled: &Dialled, code: TypeCode) -> oneshot::Sender<Infallible> {
     let (sender, ended) = oneshot::channel::<Infallible>();
+    let abort = node.abort.clone();
     let halves = Halves([dialled.reader.revoker(), dialled.writer.revoker()]);
     node.host(Opened {
         address: dialled.remote.clone(),
@@ -187,8 +188,9 @@ fn host(node: &Arc<Node>, dialled: &Dialled, code: TypeCode) -> oneshot::Sender<
         protocol: OpenedProtocol::Classic(code),
         run: Box::pin(async move {
             let _halves = halves;
-            // An error is the end of the exchange.
-            ended.await.map(drop).ok();
+            // The exchange ends by dropping its sender. The caller may hold it and not poll it, so
+            // that an abort does not wait for it.
+            abort.run_until_cancelled(ended).await.map(drop);
         }),
     });
     sender

@@ -52,11 +52,14 @@ fn names(folder: &Path) -> Vec<String> {
 /// others. The file is sparse: only the first bytes of each part take space on the disk.
 fn large_file(path: &Path, mib: u64) {
     use std::os::unix::fs::FileExt;
-    let file = File::create(path).unwrap();
+    // Hidden until it is complete: the program may read the folder at any time.
+    let hidden = path.with_file_name(".large");
+    let file = File::create(&hidden).unwrap();
     file.set_len(mib << 20).unwrap();
     for n in 0..mib {
         file.write_all_at(&n.to_be_bytes(), n << 20).unwrap();
     }
+    fs::rename(hidden, path).unwrap();
 }
 
 fn same_content(a: &Path, b: &Path) -> bool {

@@ -467,7 +467,9 @@ fn subcommands_join_search_fetch_and_leave() {
 fn a_fetch_whose_instance_is_killed_fails_with_the_reason() {
     let ada = Instance::start("ada", &[]);
     let mut bob = Instance::start("bob", &["--join", &ada.address]);
-    fs::File::create(ada.share().join("film.mp4")).unwrap().set_len(8 << 30).unwrap();
+    let hidden = ada.share().join(".film");
+    fs::File::create(&hidden).unwrap().set_len(8 << 30).unwrap();
+    fs::rename(hidden, ada.share().join("film.mp4")).unwrap();
     assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
     let mut events = bob.events();
     events.wait("peers", |network| network["peers"] != json!([]));

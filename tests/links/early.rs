@@ -338,7 +338,7 @@ async fn a_handler_that_answers_before_its_body_is_complete_sees_the_body_end_at
     eve.begin("MORE", b"x", ExchangeKind::Request, true).await;
     eve.flush().await;
     pass(SECOND / 10).await;
-    assert_eq!(taken.all(), ["piece", "ended: cancelled"]);
+    assert_eq!(taken.all(), ["piece", "the exchange was ended: cancelled"]);
 }
 
 #[actix::test]

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -645,7 +645,12 @@ fn code(cell: &str) -> String {
 /// The sources of the crate without their tests.
 fn sources() -> Vec<String> {
     let files = rust_files(&root().join("src"));
-    let files = files.iter().filter(|path| !path.ends_with("tests.rs"));
+    let root = root();
+    let is_test = |path: &&PathBuf| {
+        let mut parts = path.strip_prefix(&root).unwrap().iter();
+        parts.any(|part| part == "tests" || part == "tests.rs")
+    };
+    let files = files.iter().filter(|path| !is_test(path));
     let code = files.map(|path| fs::read_to_string(path).unwrap());
     code.map(|text| text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned()).collect()
 }

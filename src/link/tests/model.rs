@@ -180,7 +180,8 @@ impl World {
         let Side { link, sent, sending, serving, .. } = &mut self.sides[at];
         match *op {
             Op::OneWay { .. } => {
-                if link.one_way(CODE, &payload).is_ok() {
+                let accepted = link.one_way(CODE, &payload).is_ok();
+                if accepted {
                     sent.entry(0).or_default().push(mark);
                 }
             }

@@ -26,7 +26,10 @@ const ROWS: &str = "[...document.querySelectorAll('#files tr')]";
 
 /// Creates a file that is large enough to observe its transfer. It is sparse, so it takes no space.
 fn large_file(path: &Path, len: u64) {
-    fs::File::create(path).unwrap().set_len(len).unwrap();
+    // Hidden until it is complete: the program may read the folder at any time.
+    let hidden = path.with_file_name(".large");
+    fs::File::create(&hidden).unwrap().set_len(len).unwrap();
+    fs::rename(hidden, path).unwrap();
 }
 
 /// Reads the shared folder again, and waits until every digest is known.
