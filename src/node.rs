@@ -58,7 +58,6 @@ pub(crate) use self::{
     joins::{JoinAgain, Joins},
     metrics::{HandlerTimer, Metrics, RequestTimer},
     threads::Threads,
-    verification::ToVerify,
 };
 pub use self::{
     config::{Config, ConfigEntry},

@@ -1,10 +1,7 @@
 //! What a node has to verify: peers that have joined, and peers at whose addresses another node was
 //! found.
 
-use std::{
-    collections::VecDeque,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::collections::VecDeque;
 
 use tokio::sync::Notify;
 
@@ -17,20 +14,14 @@ use crate::{
 /// again.
 const MAX_WAITING: usize = 64;
 
-/// What has to be verified next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ToVerify {
-    /// The table has peers that have joined and are not verified.
-    Joined,
-    /// The peer with this id was expected at this address and not found there.
-    Elsewhere(PeerId, Address),
-}
-
 /// The peers that a node has to verify.
 #[derive(Debug, Default)]
 pub(crate) struct VerificationQueue {
-    unverified: AtomicBool,
+    /// Notified when the table has peers that have joined and are not verified.
+    joined: Notify,
+    /// Peers that were expected at these addresses and not found there.
     elsewhere: Mutex<VecDeque<(PeerId, Address)>>,
+    /// Notified when one of these was added.
     more: Notify,
 }
 
@@ -45,23 +36,24 @@ impl VerificationQueue {
         }
     }
 
-    /// Notes that the table has peers that are not verified.
-    pub(crate) fn note_unverified(&self) {
-        self.unverified.store(true, Ordering::Release);
-        self.more.notify_one();
-    }
-
-    /// Waits for the next peers to verify. Must have only one caller.
-    pub(crate) async fn next(&self) -> ToVerify {
+    /// Waits for the next peer that was not found at its address. Must have only one caller.
+    pub(crate) async fn next_elsewhere(&self) -> (PeerId, Address) {
         loop {
             let next = self.elsewhere.lock().pop_front();
-            if let Some((id, at)) = next {
-                return ToVerify::Elsewhere(id, at);
+            match next {
+                Some(next) => return next,
+                None => self.more.notified().await,
             }
-            if self.unverified.swap(false, Ordering::AcqRel) {
-                return ToVerify::Joined;
-            }
-            self.more.notified().await;
         }
+    }
+
+    /// Notes that the table has peers that are not verified.
+    pub(crate) fn note_unverified(&self) {
+        self.joined.notify_one();
+    }
+
+    /// Waits until the table has further peers that are not verified. Must have only one caller.
+    pub(crate) async fn unverified(&self) {
+        self.joined.notified().await;
     }
 }

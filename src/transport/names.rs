@@ -1,7 +1,7 @@
 //! Names with several addresses: looked up, cached for a short time, and dialled concurrently (RFC
 //! 8305, "Happy Eyeballs Version 2").
 
-use std::{collections::HashSet, io, net::SocketAddr, sync::MutexGuard, time::Duration};
+use std::{collections::HashSet, fmt, io, net::SocketAddr, sync::MutexGuard, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout};
@@ -51,8 +51,13 @@ struct CachedName {
 }
 
 /// The cache of look-ups. The ports of the addresses have no meaning.
-#[derive(Debug)]
 pub(super) struct Names(Mutex<Cache>);
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Names").field("cached", &self.lock().len()).finish()
+    }
+}
 
 /// By name in lower case, ranked by the time of the look-up.
 type Cache = BoundedMap<String, CachedName, Instant>;

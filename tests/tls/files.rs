@@ -74,7 +74,10 @@ fn only_the_owner_can_read_the_file_and_one_that_others_can_read_is_refused() {
         let error = NodeIdentity::load(folder.file()).unwrap_err();
         let IdentityError::ReadableByOthers { mode, .. } = &error else { panic!("{error:?}") };
         assert_eq!(*mode, wrong);
-        assert!(error.to_string().contains(&format!("mode {wrong:04o}, wanted 0600")), "{error}");
+        assert!(
+            error.to_string().contains(&format!("(mode {wrong:04o}): set its mode to 0600")),
+            "{error}"
+        );
         // It is not replaced by a new one either.
         assert!(NodeIdentity::load_or_generate(folder.file()).is_err());
     }

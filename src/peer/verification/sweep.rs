@@ -9,13 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{FutureExt, future::LocalBoxFuture};
+use futures::{
+    FutureExt,
+    future::{LocalBoxFuture, join},
+};
 use tokio::time::{sleep, sleep_until};
 
 use super::ask_name;
 use crate::{
     frame::{Frame, TypeCode},
-    node::ToVerify,
     overlay::{ASKED_AFTER, Address, Learned, PeerEntry, PeerId, Verdict, WITHIN},
     peer::{
         NodeDown, Peers,
@@ -33,13 +35,6 @@ const TOGETHER: Duration = Duration::from_millis(100);
 /// Verifies the peers that have joined, and those at whose addresses other nodes were found.
 pub(crate) struct Verification;
 
-enum Job {
-    /// A peer that has joined. It is removed if its verification fails.
-    Joined(PeerEntry),
-    /// Another node was found at the address of this peer.
-    Elsewhere(PeerId, Address),
-}
-
 /// The verifications of joined peers that have begun. Their number is that of the unverified peers,
 /// which is a share of the table. Each lasts until its last question has ended. If its peer has
 /// left or was displaced, it ends at the time of the next question and asks nothing.
@@ -56,27 +51,18 @@ impl Maintenance for Verification {
             // A predecessor that died has not verified them.
             node.verifications.note_unverified();
             let next = || async {
-                match node.verifications.next().await {
-                    ToVerify::Elsewhere(id, at) => Ok(vec![Job::Elsewhere(id, at)]),
-                    ToVerify::Joined => {
-                        sleep(TOGETHER).await;
-                        joined(peers, &begun).await
-                    }
-                }
+                node.verifications.unverified().await;
+                sleep(TOGETHER).await;
+                joined(peers, &begun).await
             };
-            let run = |job| async {
-                match job {
-                    Job::Joined(entry) => verify_joined(node, peers, &entry, &begun).await,
-                    Job::Elsewhere(id, at) => verify_anew(node, peers, &id, &at).await,
-                }
-            };
-            run_jobs(next, run).await;
+            let run = |entry| verify_joined(node, peers, entry, &begun);
+            join(run_jobs(next, run), verify_all_anew(node, peers)).await;
         })
     }
 }
 
 /// The peers in the table that have joined and whose verification has not begun.
-async fn joined(peers: &Peers, begun: &Begun) -> Result<Vec<Job>, NodeDown> {
+async fn joined(peers: &Peers, begun: &Begun) -> Result<Vec<PeerEntry>, NodeDown> {
     let unverified = peers.with(|table, _| {
         let joined =
             |entry: &&PeerEntry| entry.verified().is_none() && *entry.learned() == Learned::Joined;
@@ -85,19 +71,29 @@ async fn joined(peers: &Peers, begun: &Begun) -> Result<Vec<Job>, NodeDown> {
     let mut unverified = unverified.await?;
     unverified
         .retain(|entry| begun.borrow_mut().insert((entry.info().id().clone(), entry.added())));
-    Ok(unverified.into_iter().map(Job::Joined).collect())
+    Ok(unverified)
 }
 
-async fn verify_joined(node: &Arc<Endpoint>, peers: &Peers, entry: &PeerEntry, begun: &Begun) {
+async fn verify_joined(node: &Arc<Endpoint>, peers: &Peers, entry: PeerEntry, begun: &Begun) {
     // A transport that panics verifies no peer.
-    let verified = AssertUnwindSafe(verify(node, peers, entry)).catch_unwind().await;
+    let verified = AssertUnwindSafe(verify(node, peers, &entry)).catch_unwind().await;
     if let Ok(Ok(false)) | Err(_) = verified {
-        peers.give_up(entry).await.ok();
+        peers.give_up(&entry).await.ok();
     }
     begun.borrow_mut().remove(&(entry.info().id().clone(), entry.added()));
 }
 
-/// Asks which node is at the address of a peer. A transport that panics counts as no answer.
+/// Verifies the peers at whose addresses other nodes were found, one after the other: several
+/// messages that found another node lead to one question.
+async fn verify_all_anew(node: &Arc<Endpoint>, peers: &Peers) {
+    loop {
+        let (id, at) = node.verifications.next_elsewhere().await;
+        // A transport that panics counts as no answer.
+        AssertUnwindSafe(verify_anew(node, peers, &id, &at)).catch_unwind().await.ok();
+    }
+}
+
+/// Asks which node is at the address of a peer.
 async fn verify_anew(node: &Arc<Endpoint>, peers: &Peers, id: &PeerId, at: &Address) {
     let Ok(Some(entry)) = peers.get(id).await else { return };
     if entry.info().address() != at {
