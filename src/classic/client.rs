@@ -190,7 +190,7 @@ fn host(node: &Arc<Node>, dialled: &Dialled, code: TypeCode) -> oneshot::Sender<
             let _halves = halves;
             // The exchange ends by dropping its sender. The caller may hold it and not poll it, so
             // that an abort does not wait for it.
-            abort.run_until_cancelled(ended).await.map(drop);
+            let _ended = abort.run_until_cancelled(ended).await;
         }),
     });
     sender

@@ -647,7 +647,7 @@ fn sources() -> Vec<String> {
     let files = rust_files(&root().join("src"));
     let root = root();
     let is_test = |path: &&PathBuf| {
-        let mut parts = path.strip_prefix(&root).unwrap().iter();
+        let mut parts = path.strip_prefix(root).unwrap().iter();
         parts.any(|part| part == "tests" || part == "tests.rs")
     };
     let files = files.iter().filter(|path| !is_test(path));

@@ -26,7 +26,8 @@ impl Peer {
     }
 
     /// Changes what this node tells all members about itself (its roles, its version). The members
-    /// receive it within seconds and emit [`PeerEvent::MemberChanged`]. Without
+    /// receive it within seconds and emit
+    /// [`PeerEvent::MemberChanged`](crate::PeerEvent::MemberChanged). Without
     /// [`Builder::swim`](crate::Builder::swim) nothing happens.
     ///
     /// # Errors
