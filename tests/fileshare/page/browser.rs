@@ -47,19 +47,33 @@ pub(super) struct Browser {
     _profile: TempDir,
 }
 
+/// The number of times that chromedriver is started until it listens.
+const DRIVER_STARTS: usize = 5;
+
+/// Starts chromedriver. `None` if it ends without a port.
+fn start_driver() -> Option<(Child, String)> {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("chromedriver must be installed (Debian: chromium-driver)");
+    let lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let port = lines
+        .filter_map(|line| Some(line.split_once("successfully on port ")?.1.to_owned()))
+        .map(|port| port.trim_end_matches('.').to_owned())
+        .next();
+    if port.is_none() {
+        driver.wait().unwrap();
+    }
+    port.map(|port| (driver, port))
+}
+
 impl Browser {
     pub(super) async fn start() -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("chromedriver must be installed (Debian: chromium-driver)");
-        let lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let port = lines
-            .filter_map(|line| Some(line.split_once("successfully on port ")?.1.to_owned()))
-            .map(|port| port.trim_end_matches('.').to_owned())
-            .next()
-            .expect("chromedriver prints its port");
+        // It picks a port and binds it for IPv4 and IPv6 one after the other. If another process
+        // takes the port in between, it ends without a word.
+        let started = std::iter::repeat_with(start_driver).take(DRIVER_STARTS).flatten().next();
+        let (driver, port) = started.expect("chromedriver prints its port");
         let address = format!("http://127.0.0.1:{port}");
         let profile = tempfile::tempdir().unwrap();
         let folder = format!("--user-data-dir={}", profile.path().display());
