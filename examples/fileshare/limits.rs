@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_asks_twenty_times_and_tells_of_sixty_four_files_in_a_row_but_on_this_machine() {
+    fn a_remote_sender_may_ask_twenty_times_and_announce_sixty_four_files_in_a_burst() {
         let now = now();
         for (sender, asks, tells) in [
             ("192.0.2.1", 20, 64),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_answers_hears_all_it_asks_for_until_it_says_that_it_has_not_asked() {
+    fn a_node_that_answers_is_served_without_a_limit_until_it_denies_a_question() {
         let begin = now();
         let mut limits = Limits::default();
         limits.has_answered(&at("192.0.2.1"), begin);

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_have_is_remembered_up_to_a_bound() {
+    fn the_list_of_remote_files_is_bounded() {
         let mut remote = RemoteFiles::default();
         for n in 0..MAX_ENTRIES + 100 {
             remote.add(&format!("f{n}").parse().unwrap(), &owner(1));

@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_who_asks_again_after_a_second_is_heard_again() {
+    fn a_search_repeated_after_a_second_is_sent_again() {
         let (mut seen, begin) = (Seen::default(), now());
         let mut at = begin;
         for _ in 0..20 {
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_shared_since_is_told_at_once_and_once() {
+    fn a_newly_shared_file_is_reported_once_and_at_once() {
         let (mut seen, now) = (Seen::default(), now());
         assert_eq!(take(&mut seen, &query(1, None), 0, now), Novelty::New);
         assert_eq!(take(&mut seen, &query(1, None), 1, now), Novelty::Changed);
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_is_looked_at_again_lets_no_other_copy_pass_for_new() {
+    fn a_copy_of_a_known_search_does_not_count_as_new() {
         let (mut seen, now) = (Seen::default(), now());
         let with = |ttl| Query { ttl, ..query(1, None) };
         assert_eq!(take(&mut seen, &with(3), 0, now), Novelty::New);
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_asked_for_is_believed_and_only_so_much_of_it() {
+    fn only_expected_results_are_accepted_up_to_a_bound() {
         let (mut own, begin) = (OwnSearches::default(), now());
         let name = "My SONG.ogg";
         let owner = owner(1);
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_says_what_came_from_whom_and_when_nothing_more_is_expected() {
+    fn a_search_shows_the_results_of_each_node_and_its_end() {
         let (mut own, begin) = (OwnSearches::default(), now());
         let row = own.open("song", 4, 3, begin);
         assert_eq!((row.asked, row.over), (3, false));

@@ -200,13 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn the_plot_in_the_repository_is_what_its_data_gives() {
+    fn the_plot_in_the_repository_matches_its_data() {
         let again = "run `simulate --from diagrams/kademlia.json --plot diagrams/kademlia.svg`";
         assert!(svg(&data()).unwrap() == read("diagrams/kademlia.svg"), "it is stale: {again}");
     }
 
     #[test]
-    fn the_table_in_the_documentation_is_what_the_data_gives() {
+    fn the_table_in_the_documentation_matches_the_data() {
         let page = read("src/reference/measurements.md");
         let section = page.split_once("## Kademlia at scale").unwrap().1;
         let section = section.split("\n## ").next().unwrap();

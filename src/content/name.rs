@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_out_hides_or_deceives_is_refused() {
+    fn a_name_that_leaves_the_folder_is_hidden_or_deceives_is_refused() {
         for (name, why) in [
             ("", InvalidName::Empty),
             ("..", InvalidName::Hidden),

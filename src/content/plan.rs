@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_source_fails_to_bring_goes_to_the_next() {
+    fn a_part_that_a_source_fails_to_deliver_goes_to_the_next_source() {
         let (mut plan, now) = (Plan::new(&[false, false], 8), now());
         assert_eq!(plan.take(0, now), Task::Fetch(0));
         plan.failed(0, 0, Failure::Busy, now);

@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_type_the_code_the_format_and_the_place() {
+    fn an_error_names_the_type_the_code_the_format_and_the_position() {
         let cut = Frame::new(b"HSTS", &b"\x02\x01a\x01\x01b\xac"[..]);
         let error = Hosts::from_frame(&cut).unwrap_err();
         assert_eq!(

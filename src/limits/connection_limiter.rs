@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn when_too_many_are_half_open_the_oldest_of_the_busiest_source_is_closed() {
+    fn with_too_many_half_open_connections_the_oldest_of_the_busiest_source_is_closed() {
         let (mut limiter, now) = (ConnectionLimiter::new(CONFIG), now());
         let other = limiter.admit(&at("10.0.0.9"), now).unwrap().0;
         let busy: Vec<_> = (0..3).map(|_| limiter.admit(&at("10.0.0.1"), now).unwrap().0).collect();

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_may_be_taken_again() {
+    fn a_returned_permit_can_be_taken_again() {
         let (mut limiter, now) =
             (RateLimiter::new(Rate::new(5, Duration::from_secs(60)), MOST), now());
         assert_eq!(taken(&mut limiter, 1, now), 5);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_takes_the_place_of_whoever_took_the_least() {
+    fn a_newcomer_evicts_the_key_that_used_the_least() {
         let (mut limiter, now) = (RateLimiter::new(Rate::new(3, Duration::from_secs(1)), 2), now());
         assert_eq!(taken(&mut limiter, 1, now), 3);
         assert!(limiter.take(&2, now) && limiter.take(&3, now));

@@ -89,7 +89,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_come_out_as_they_went_in_however_they_are_split(
+        fn frames_are_unchanged_however_the_bytes_are_split(
             lens in proptest::collection::vec(0_usize..300, 0..20),
             step in 1_usize..200,
         ) {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_next_frame_lacks_is_known_from_its_header_on() {
+    fn the_missing_length_of_the_next_frame_is_known_from_its_header_on() {
         for (bytes, wanted) in [(&b"TEST\0\0\0"[..], 0), (b"TEST\0\0\0\x05ab", 3)] {
             let mut buffer = BytesMut::from(bytes);
             let frames = Frames::split(&mut buffer);

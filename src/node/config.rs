@@ -475,7 +475,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_follows_from_an_option_has_the_values_of_the_documentation() {
+    fn derived_limits_have_the_documented_values() {
         let config = Config::default();
         assert_eq!(config.shares(), Shares::default());
         assert_eq!(config.control_reply(), 64 << 10);

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stands_still_or_goes_back_suppresses_no_line() {
+    fn a_clock_that_stops_or_goes_back_suppresses_no_line() {
         let (mut lines, now) = (LineLimit::default(), now());
         assert_eq!(lines.next(now + INTERVAL), Some(0));
         assert_eq!(lines.next(now), Some(0));

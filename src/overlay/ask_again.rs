@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn when_one_peer_is_back_the_others_are_asked_at_once() {
+    fn the_return_of_one_peer_leads_to_questions_to_the_others_at_once() {
         let (list, now) = torn(64);
         let mut again = AskAgain::default();
         let now = now + 10 * SECOND;

@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_end_a_loop_and_too_many_hops_say_where() {
+    fn a_dead_end_a_loop_and_too_many_hops_report_their_node() {
         let fault = |hop| match hop {
             Hop::Fail(fault) => {
                 let hop =
@@ -414,7 +414,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(hops in any::<u8>(), trace in proptest::collection::vec("[a-z]{1,9}", 0..20), data in any::<Vec<u8>>()) {
+        fn an_encoded_value_decodes_to_itself(hops in any::<u8>(), trace in proptest::collection::vec("[a-z]{1,9}", 0..20), data in any::<Vec<u8>>()) {
             let mut sent = Envelope::new(id("to"), id("me"), hops, Frame::new(b"DATA", data));
             sent.trace = trace.iter().map(|text| id(text)).collect();
             prop_assert_eq!(Envelope::decode(&sent.encode().unwrap()), Some(sent));

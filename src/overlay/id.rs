@@ -301,7 +301,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_is_parsed_again(id in "[a-zA-Z0-9._:-]{1,64}", ip in any::<IpAddr>(), port in 1_u16..) {
+        fn an_id_parses_from_its_own_text(id in "[a-zA-Z0-9._:-]{1,64}", ip in any::<IpAddr>(), port in 1_u16..) {
             let peer = PeerInfo::new(id.parse().unwrap(), Address::new(Host::Ip(ip), port)).unwrap();
             prop_assert_eq!(peer.to_string().parse::<PeerInfo>().unwrap(), peer.clone());
             prop_assert_eq!(peer.address().to_string().parse::<Address>().unwrap(), peer.address().clone());

@@ -272,7 +272,7 @@ longer  unknown  -             b, c, d and 1 more
     }
 
     #[test]
-    fn an_empty_answer_says_what_to_type() {
+    fn an_empty_answer_suggests_a_command() {
         assert!(peers(&[]).contains("fileshare join HOST:PORT"));
         assert!(files(&[]).contains("fileshare search KEY"));
     }

@@ -97,7 +97,7 @@ fn a_file_that_changes_in_place_is_not_served_under_its_old_digest() {
 }
 
 #[test]
-fn a_fetch_gets_one_version_whatever_becomes_of_the_name() {
+fn a_fetch_receives_one_version_even_if_the_name_changes() {
     for change in [
         |path: &Path| fs::rename(path, path.with_file_name("b")).unwrap(),
         |path: &Path| fs::remove_file(path).unwrap(),
@@ -166,7 +166,7 @@ fn a_file_that_grows_is_offered_as_it_was_until_its_new_digest_is_known() {
 }
 
 #[test]
-fn what_is_too_long_or_cannot_be_read_is_left_out_with_the_reason() {
+fn a_file_that_is_too_long_or_unreadable_is_left_out_with_the_reason() {
     let place = place();
     fs::write(place.shared.join("good"), "x").unwrap();
     let long = fs::File::create(place.shared.join("long")).unwrap();
@@ -205,7 +205,7 @@ fn what_is_too_long_or_cannot_be_read_is_left_out_with_the_reason() {
 }
 
 #[test]
-fn a_folder_says_how_many_files_are_beyond_the_limit() {
+fn a_folder_reports_the_number_of_files_beyond_the_limit() {
     let place = place();
     for n in 0..5 {
         fs::write(place.shared.join(format!("f{n}")), "").unwrap();

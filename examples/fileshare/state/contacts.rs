@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_of_strangers_is_bounded() {
+    fn the_memory_for_unknown_peers_is_bounded() {
         let (mut contacts, _) = contacts(&["a"]);
         for port in 1..5_000_u16 {
             contacts.speaks(&format!("127.0.0.1:{port}").parse().unwrap(), Speaks::Links);

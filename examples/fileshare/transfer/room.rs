@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_leftovers_make_room_and_none_goes_for_nothing() {
+    fn the_oldest_leftovers_are_deleted_only_if_that_makes_enough_room() {
         let left = |age: u64, bytes| Left {
             written: SystemTime::UNIX_EPOCH + Duration::from_secs(100 - age),
             bytes,

@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn speed_and_time_left_follow_what_came() {
+    fn speed_and_time_left_follow_the_received_bytes() {
         let transfers = Transfers::default();
         let running = transfers.begin(&name(1), Vec::new()).unwrap();
         running.change(|view| view.size = Some(1_000_000));

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_download_is_taken_up_where_it_was_and_nothing_on_the_disk_is_believed() {
+    fn a_download_resumes_and_verifies_the_data_on_the_disk() {
         let folder = tempfile::tempdir().unwrap();
         let data: Vec<u8> = (0..(3 << 20) + 1).map(|n: u32| (n % 253) as u8).collect();
         let parts: Vec<_> = data.chunks(1 << 20).collect();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_that_name_stays_unless_it_is_to_be_replaced() {
+    fn an_existing_file_is_kept_unless_replacement_is_requested() {
         let folder = tempfile::tempdir().unwrap();
         let (manifest, name) = (manifest(b"new"), "a".parse().unwrap());
         fs::write(folder.path().join("a"), "old").unwrap();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_the_place_of_the_hidden_file_is_not_followed() {
+    fn a_symbolic_link_in_place_of_the_hidden_file_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let victim = folder.path().join("victim");
         fs::write(&victim, "mine").unwrap();

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_comes_twice_is_no_proof_of_anything() {
+    fn a_repeated_header_is_refused() {
         let mut twice = headers(&[("host", "127.0.0.1"), ("origin", "http://127.0.0.1")]);
         assert_eq!(rules("127.0.0.1:80").check(&twice, true), Ok(()));
         twice.append(header::HOST, HeaderValue::from_static("127.0.0.1"));

@@ -89,7 +89,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_encoded_is_decoded(frame in frame()) {
+    fn an_encoded_value_decodes_to_itself(frame in frame()) {
         let mut bytes = encode(std::slice::from_ref(&frame));
         prop_assert_eq!(bytes.len(), frame.encoded_len());
         prop_assert_eq!(FrameCodec::new().decode(&mut bytes).unwrap(), Some(Part::Frame(frame)));
@@ -113,7 +113,7 @@ fn a_frame_split_at_any_byte_is_still_one_frame() {
 }
 
 #[test]
-fn a_cut_at_every_byte_says_what_was_cut_and_how_much_came() {
+fn a_truncation_at_every_byte_reports_the_part_and_the_received_length() {
     let bytes = b"ECHO\0\0\0\x05hello";
     for cut in 1..bytes.len() {
         for pieces_above in [0, u32::MAX] {
@@ -164,7 +164,7 @@ fn a_frame_over_the_limit_is_not_encoded() {
 }
 
 #[test]
-fn a_large_body_comes_in_pieces_that_are_what_arrived() {
+fn a_large_body_arrives_in_pieces_as_they_are_read() {
     let mut codec = FrameCodec::new().max_in(u32::MAX).pieces_above(10);
     let mut buffer = BytesMut::from(&b"BIG_\0\0\0\x0chello"[..]);
     assert!(

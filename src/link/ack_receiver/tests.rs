@@ -14,7 +14,7 @@ fn numbered(incarnation: u64, sequence: u64) -> Sequenced {
 }
 
 #[test]
-fn a_message_of_an_earlier_life_is_refused_and_a_later_life_begins_anew() {
+fn a_message_of_an_earlier_incarnation_is_refused_and_a_later_one_starts_anew() {
     let mut seen = AckReceiver::default();
     let mut note =
         |incarnation, sequence| seen.note(&ada(), numbered(incarnation, sequence), now());
@@ -28,7 +28,7 @@ fn a_message_of_an_earlier_life_is_refused_and_a_later_life_begins_anew() {
 }
 
 #[test]
-fn a_life_whose_clock_was_set_back_begins_anew_and_takes_nothing_from_the_known_one() {
+fn an_incarnation_after_a_clock_change_starts_anew_beside_the_known_one() {
     let mut seen = AckReceiver::default();
     let note = |seen: &mut AckReceiver, incarnation, sequence| {
         seen.note(&ada(), numbered(incarnation, sequence), now())
@@ -61,7 +61,7 @@ fn a_life_whose_clock_was_set_back_begins_anew_and_takes_nothing_from_the_known_
 }
 
 #[test]
-fn what_failed_fails_again_and_is_never_acknowledged_once_that_is_forgotten() {
+fn a_failed_message_fails_again_and_is_never_acknowledged_later() {
     let mut seen = AckReceiver::default();
     for sequence in 1..=4_096 {
         seen.note(&ada(), numbered(1, sequence), now());
@@ -86,7 +86,7 @@ fn what_failed_fails_again_and_is_never_acknowledged_once_that_is_forgotten() {
 }
 
 #[test]
-fn the_memory_is_bounded_and_nobody_who_was_heard_of_lately_is_forgotten_for_another() {
+fn the_memory_is_bounded_and_keeps_recently_active_senders() {
     let (mut seen, begun) = (AckReceiver::default(), now());
     let name = |n: u32| -> PeerId { format!("n{n}").parse().unwrap() };
     for n in 0..4_096 {

@@ -56,7 +56,7 @@ fn a_dial_that_failed_is_repeated_after_pauses_that_double_up_to_a_limit() {
 }
 
 #[test]
-fn that_a_peer_speaks_no_links_is_remembered_for_a_while() {
+fn a_classic_peer_is_remembered_for_a_limited_time() {
     let (mut directory, now) = empty_directory("m");
     directory.reach(&at(1), now);
     directory.mark_classic(&at(1), now);
@@ -68,7 +68,7 @@ fn that_a_peer_speaks_no_links_is_remembered_for_a_while() {
 }
 
 #[test]
-fn a_peer_that_says_nothing_is_asked_for_a_link_again_soon() {
+fn a_silent_peer_is_soon_asked_for_a_link_again() {
     let (mut directory, now) = empty_directory("m");
     directory.reach(&at(1), now);
     directory.mark_mute(&at(1), now);
@@ -77,7 +77,7 @@ fn a_peer_that_says_nothing_is_asked_for_a_link_again_soon() {
 }
 
 #[test]
-fn of_two_links_the_one_that_the_smaller_id_opened_stays_whichever_came_first() {
+fn of_two_links_the_one_opened_by_the_smaller_id_stays_in_either_order() {
     for (me, stays) in [("a", Role::Dialler), ("z", Role::Acceptor)] {
         for first in [Role::Dialler, Role::Acceptor] {
             let second = if first == Role::Dialler { Role::Acceptor } else { Role::Dialler };
@@ -190,7 +190,7 @@ fn a_link_that_another_node_opens_ends_an_idle_one_when_there_are_too_many() {
 
 proptest! {
     #[test]
-    fn the_book_stays_bounded_and_never_lets_two_dial_the_same_peer(
+    fn the_directory_is_bounded_and_permits_one_dial_for_each_peer(
         steps in proptest::collection::vec((0_usize..7, 0_usize..6, 0_u64..120), 0..200),
     ) {
         let (mut directory, mut now) = empty_directory("m");
@@ -223,7 +223,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_remembered_of_strangers_is_bounded() {
+fn the_memory_for_unknown_peers_is_bounded() {
     let mut directory =
         PeerDirectory::new(id("m"), PeerDirectoryConfig { max_links: 10, ..CONFIG });
     let now = tokio::time::Instant::now().into_std();

@@ -42,7 +42,7 @@ fn a_sender_is_full_at_its_limits_and_takes_one_message_of_any_length() {
 }
 
 #[test]
-fn what_was_sent_to_an_earlier_life_of_the_peer_is_unknown_and_the_rest_goes_on() {
+fn messages_sent_to_an_earlier_run_of_the_peer_are_unknown_and_the_others_continue() {
     let mut sender = sender();
     for n in 0..4 {
         let on_restart = if n == 1 { OnRestart::Resend } else { OnRestart::Report };

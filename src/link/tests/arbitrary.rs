@@ -4,7 +4,7 @@ use super::*;
 
 proptest! {
     #[test]
-    fn all_that_a_read_brings_is_taken_as_if_each_frame_came_alone(
+    fn the_frames_of_one_read_are_handled_as_if_each_arrived_alone(
         frames in proptest::collection::vec(
             (0_usize..3, prop_oneof![9 => Just(0_u32), 1 => 0_u32..4], prop_oneof![9 => Just(0_u8), 1 => 0_u8..8], 0_usize..60),
             0..60,

@@ -54,7 +54,7 @@ fn after_bye_open_exchanges_are_finished_and_then_the_link_is_over() {
 }
 
 #[test]
-fn a_side_that_ends_an_exchange_before_its_message_has_come_hears_that_no_more_of_it_comes() {
+fn a_side_that_ends_an_exchange_early_receives_the_end_of_its_message() {
     type End = fn(&mut Link, u32);
     let ends: [(ExchangeKind, Reason, End); 5] = [
         (ExchangeKind::Request, Reason::CANCELLED, |link, n| link.end(n)),

@@ -94,7 +94,7 @@ fn a_frame_that_breaks_a_rule_ends_the_link_with_a_reason() {
 }
 
 #[test]
-fn what_comes_beyond_the_credit_or_the_end_costs_no_more_than_its_length() {
+fn data_beyond_the_credit_or_the_end_costs_no_more_than_its_length() {
     // It would grow with the square of that: minutes.
     let mut bytes = BytesMut::new();
     for _ in 0..400_000 {
@@ -146,7 +146,7 @@ fn late_frames_of_an_exchange_that_was_given_up_are_dropped_and_counted() {
 }
 
 #[test]
-fn a_remote_that_makes_this_side_answer_and_does_not_read_is_cut_off() {
+fn a_remote_that_requests_answers_and_does_not_read_is_disconnected() {
     let (_, mut bob, now) = open(1_000, 2);
     for _ in 0..20_000 {
         bob.handle(frame(b"@PNG", 0, 0, &[1; 8]), now);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn lengths_by_code_are_told_in_the_hello_and_when_they_change() {
+fn lengths_by_code_are_sent_in_the_hello_and_when_they_change() {
     let lower = TypeCode::new(b"test");
     let now = start();
     let side = |id, role, lengths: &[(TypeCode, u32)]| {

@@ -299,7 +299,7 @@ fn mark_of(data: &Bytes) -> u32 {
 
 proptest! {
     #[test]
-    fn nothing_is_lost_nothing_comes_twice_order_is_kept_and_every_run_comes_to_rest(
+    fn no_message_is_lost_repeated_or_reordered_and_every_run_ends(
         ops in proptest::collection::vec(op(), 0..300),
     ) {
         let mut world = World::new();

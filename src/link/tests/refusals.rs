@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn refused_one_way_messages_are_told_once_for_each_code_and_reason() {
+fn refused_one_way_messages_are_reported_once_for_each_code_and_reason() {
     const NEWS: TypeCode = TypeCode::new(b"NEWS");
     let (mut ada, mut bob, now) = open(10_000, 4);
     for _ in 0..3 {
@@ -43,7 +43,7 @@ fn refused_one_way_messages_are_told_once_for_each_code_and_reason() {
 }
 
 #[test]
-fn at_the_end_of_a_link_what_was_sent_is_handled_or_told() {
+fn at_the_end_of_a_link_each_message_was_handled_or_is_reported() {
     const NEWS: TypeCode = TypeCode::new(b"NEWS");
     let (mut ada, mut bob, now) = open(10_000, 4);
     let refused = |code, reason, messages| LinkEvent::Refused { code, reason, messages };
@@ -76,7 +76,7 @@ fn at_the_end_of_a_link_what_was_sent_is_handled_or_told() {
 }
 
 #[test]
-fn a_long_one_way_message_beyond_what_may_be_open_is_told_to_be_refused() {
+fn the_sender_learns_that_a_long_one_way_message_beyond_the_open_limit_is_refused() {
     let (mut ada, mut bob, now) = open(10_000, 2);
     for exchange in [1, 3, 5] {
         assert_eq!(ada.begin(CODE, b"long", ExchangeKind::OneWay, true), Ok(exchange));
@@ -93,7 +93,7 @@ fn a_long_one_way_message_beyond_what_may_be_open_is_told_to_be_refused() {
 }
 
 #[test]
-fn a_goodbye_follows_the_refusals_of_what_came_before_it() {
+fn a_goodbye_follows_the_refusals_of_earlier_messages() {
     let (mut ada, mut bob, now) = open(10_000, 4);
     ada.one_way(CODE, b"hi").unwrap();
     ada.bye();
@@ -108,7 +108,7 @@ fn a_goodbye_follows_the_refusals_of_what_came_before_it() {
 }
 
 #[test]
-fn more_kinds_of_refusals_than_are_kept_are_told_all_the_same() {
+fn refusals_beyond_the_kept_kinds_are_reported_as_well() {
     let (mut ada, mut bob, now) = open(10_000, 4);
     let code = |n: u8| TypeCode::new(&[b'N', b'E', b'W', n]);
     (0..50).for_each(|n| ada.one_way(code(n), b"").unwrap());
@@ -122,7 +122,7 @@ fn more_kinds_of_refusals_than_are_kept_are_told_all_the_same() {
 }
 
 #[test]
-fn who_does_not_know_of_refusals_is_not_told() {
+fn a_peer_without_the_refusals_feature_receives_no_refusal_frame() {
     let now = start();
     let mut old = hello("old", 10_000, 4);
     old.features = vec!["else".into()];

@@ -27,7 +27,7 @@ fn a_numbered_message_is_a_request_that_is_acknowledged() {
 }
 
 #[test]
-fn the_series_of_a_number_goes_to_a_side_that_knows_it_and_to_no_other() {
+fn the_series_is_sent_only_to_a_side_with_that_feature() {
     for (knows, other) in [(true, true), (true, false), (false, true)] {
         let now = start();
         let mut both = [(Role::Dialler, knows), (Role::Acceptor, other)].map(|(role, series)| {

@@ -168,7 +168,7 @@ fn a_malformed_line_with_a_correct_checksum_is_refused() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_again(
+    fn a_written_file_is_read_unchanged(
         notes in proptest::collection::vec((0_u32..600, 0_u64..5_000, any::<bool>()), 0..200),
         failures in proptest::collection::vec(0_u32..600, 0..50),
     ) {

@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn not_now_never_and_gone_are_three_answers() {
+    fn not_now_never_and_gone_are_distinct_answers() {
         let of = |words: &str| JoinFailure::of_words(TypeCode::JOIN, words).answer();
         for words in [
             "Busy",

@@ -357,7 +357,7 @@ impl Sim {
 }
 
 #[test]
-fn one_reporter_takes_nobody_down_who_answers_and_claims_no_life_for_others() {
+fn one_reporter_cannot_mark_an_answering_member_down_nor_speak_for_others() {
     let mut sim = four();
     for _ in 0..30 {
         sim.lie(1, about(2, 1_000, 0, State::Down));
@@ -400,7 +400,7 @@ fn made_up_members_never_count_and_are_bounded() {
 }
 
 #[test]
-fn nobody_speaks_for_another() {
+fn no_member_can_speak_for_another() {
     let mut sim = four();
     let forged = sim.nodes[0].receive(info(3).id(), &gossip(1, Vec::new()), sim.now);
     assert_eq!(forged, Err(SwimRefused::NotTheSender));
@@ -409,7 +409,7 @@ fn nobody_speaks_for_another() {
 }
 
 #[test]
-fn down_and_up_of_a_member_are_told_once_in_ten_seconds() {
+fn down_and_up_of_a_member_are_reported_at_most_once_in_ten_seconds() {
     let (mut records, now) = (member::MemberRecords::default(), begin());
     let id = Identity::new(&info(1), 1);
     for tenth in 0..600 {

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn each_policy_admits_whom_it_says() {
+    fn each_policy_admits_the_peers_that_it_names() {
         let open = Admission::open();
         assert!(open.admits(&id("a")) && open.admits_unproven());
         let some = Admission::allow_list([id("a")]);
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_closes_what_is_no_longer_admitted_and_nothing_else() {
+    fn a_change_closes_exactly_the_connections_that_are_no_longer_admitted() {
         let admission = Admission::open();
         let ((a, in_a), (b, in_b)) = (enter(&admission, "a"), enter(&admission, "b"));
         assert_eq!(admission.ban(&id("a")), 1);

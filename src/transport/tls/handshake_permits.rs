@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_that_are_gone_are_forgotten() {
+    fn sources_without_a_handshake_are_forgotten() {
         let permits = HandshakePermits::new(8);
         for n in 0..100_000 {
             assert!(permits.acquire(&host(n), false).now_or_never().is_some());

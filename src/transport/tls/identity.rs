@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_ed25519_key_has_no_id() {
+    fn bytes_that_are_no_ed25519_key_have_no_id() {
         let good = [&SPKI_PREFIX[..], &[7; 32]].concat();
         assert!(id_of(&good).is_some());
         for cut in 0..good.len() {

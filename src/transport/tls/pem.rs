@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_refused() {
+    fn text_that_is_no_key_is_refused() {
         let other = RFC.replace("MC4CAQAwBQYDK2Vw", "MC4CAQAwBQYDK2Vu");
         for text in ["", "hello", &RFC[..60], &other, &RFC.replace("PRIVATE", "PUBLIC")] {
             assert_eq!(decode(text.as_bytes()), None, "{text}");
@@ -95,7 +95,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_again(seed in any::<[u8; SEED_LEN]>()) {
+        fn a_written_file_is_read_unchanged(seed in any::<[u8; SEED_LEN]>()) {
             prop_assert_eq!(decode(encode(&seed).as_bytes()).map(|seed| *seed), Some(seed));
         }
 

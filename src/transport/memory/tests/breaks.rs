@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_conversation_can_be_cut_at_every_byte_in_either_direction() {
+async fn a_connection_can_be_broken_at_every_byte_in_either_direction() {
     let data = b"0123456789";
     for ending in [Ending::Reset, Ending::Eof] {
         for latency in [ms(0), ms(10)] {
@@ -41,7 +41,7 @@ async fn a_conversation_can_be_cut_at_every_byte_in_either_direction() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_the_next_connection_is_cut_after_so_many_bytes() {
+async fn only_the_next_connection_breaks_after_the_given_bytes() {
     let network = MemoryNetwork::new(1);
     network.break_after(StreamDirection::ToListener, 3);
     network.dial_from("a", "b:9000").await.unwrap_err();
@@ -52,7 +52,7 @@ async fn only_the_next_connection_is_cut_after_so_many_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cut_wakes_readers_and_writers_that_wait() {
+async fn a_break_wakes_waiting_readers_and_writers() {
     let network = MemoryNetwork::new(1);
     let (mut here, mut there) = network.pair("a", "b").await;
     let data = vec![7; CAPACITY + 1];
@@ -72,7 +72,7 @@ async fn a_cut_wakes_readers_and_writers_that_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cut_loses_what_is_on_its_way() {
+async fn a_break_loses_the_data_in_transit() {
     let network = MemoryNetwork::new(1);
     network.latency(ms(10)..ms(10));
     let (mut here, mut there) = network.pair("a", "b").await;
@@ -86,7 +86,7 @@ async fn a_cut_loses_what_is_on_its_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_connections_between_two_hosts_can_be_cut() {
+async fn all_connections_between_two_hosts_can_be_broken() {
     let network = MemoryNetwork::new(1);
     let (mut ab, _ab) = network.pair("a", "b").await;
     let (mut ba, _ba) = network.pair("b", "a").await;

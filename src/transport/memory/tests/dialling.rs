@@ -20,7 +20,7 @@ fn without_latency_no_timer_and_no_runtime_is_needed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_side_is_told_the_others_address() {
+async fn each_side_learns_the_address_of_the_other() {
     let (here, there) = MemoryNetwork::new(1).pair("a", "10.0.0.7").await;
     assert_eq!(here.remote, address("10.0.0.7:9000"));
     assert_eq!(there.remote, address("a:32768"));
@@ -75,7 +75,7 @@ fn the_own_host_is_the_transports_host() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dial_to_nobody_is_refused() {
+async fn a_dial_to_an_unused_address_is_refused() {
     let network = MemoryNetwork::new(1);
     let refused = network.dial_from("a", "b:9000").await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);

@@ -108,7 +108,7 @@ async fn a_pair_of_hosts_may_have_a_latency_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_sends_so_many_bytes_in_a_second_and_its_connections_share_them() {
+async fn the_connections_of_a_host_share_its_bandwidth() {
     let network = MemoryNetwork::new(1);
     network.bandwidth_of(&host("a"), NonZeroU64::new(10_000));
     let (mut one, mut theirs) = network.pair("a", "b").await;

@@ -78,7 +78,7 @@ async fn partitions_add_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cut_of_one_direction_loses_that_one_and_nobody_connects() {
+async fn a_one_way_partition_loses_one_direction_and_prevents_connections() {
     let network = MemoryNetwork::new(1);
     let (mut here, mut there) = network.pair("a", "b").await;
     network.partition_one_way(&[host("a")], &[host("b")]);

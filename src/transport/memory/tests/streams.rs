@@ -14,7 +14,7 @@ async fn a_slow_reader_slows_its_writer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_the_writer_ends_the_stream_behind_what_was_written() {
+async fn dropping_the_writer_ends_the_stream_after_the_written_data() {
     let (mut here, mut there) = MemoryNetwork::new(1).pair("a", "b").await;
     here.writer.write_all(b"last words").await.unwrap();
     drop(here.writer);
@@ -51,7 +51,7 @@ async fn dropping_the_reader_alone_is_not_noticed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_writer_that_waits_hears_that_the_other_side_has_gone() {
+async fn a_waiting_writer_fails_when_the_other_side_ends() {
     let (mut here, there) = MemoryNetwork::new(1).pair("a", "b").await;
     let data = vec![7; CAPACITY + 1];
     let (written, ()) = tokio::join!(here.writer.write_all(&data), async move { drop(there) });

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn port_0_becomes_the_port_that_was_taken() {
+async fn port_0_becomes_the_bound_port() {
     let listener = listen("127.0.0.1:0").await;
     assert_ne!(listener.local_address().port(), 0);
     assert_eq!(listener.local_address().host(), address("127.0.0.1:1").host());

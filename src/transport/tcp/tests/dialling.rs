@@ -45,7 +45,7 @@ async fn bytes_go_both_ways_over_a_host_name() {
 }
 
 #[tokio::test]
-async fn a_port_where_nobody_listens_refuses() {
+async fn a_port_without_a_listener_refuses() {
     let (_socket, dead) = dead_port();
     assert_eq!(dial(&dead).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
@@ -91,7 +91,7 @@ async fn the_next_address_is_tried_when_one_does_not_answer() {
 }
 
 #[tokio::test]
-async fn the_last_failure_is_told_when_every_address_fails() {
+async fn the_last_error_is_returned_when_every_address_fails() {
     let (_socket, dead) = dead_port();
     let dead: SocketAddr = dead.to_string().parse().unwrap();
     let failure = dial_all(vec![dead, dead]).await.unwrap_err();

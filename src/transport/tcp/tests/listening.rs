@@ -86,7 +86,7 @@ async fn a_listener_outlives_a_connection_that_died_in_its_queue() {
 }
 
 #[tokio::test]
-async fn hundreds_that_come_at_once_wait_for_being_accepted_and_none_tries_twice() {
+async fn hundreds_of_simultaneous_connections_wait_to_be_accepted_without_a_retry() {
     let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
     let most: usize = most.trim().parse().unwrap_or(usize::MAX);
     let listener = listen("127.0.0.1:0").await;

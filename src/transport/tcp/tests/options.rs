@@ -39,7 +39,7 @@ async fn kept(tcp: Tcp) -> [Option<(Duration, Duration, u32, Duration)>; 2] {
 }
 
 #[tokio::test]
-async fn the_kernel_asks_on_idle_connections_and_gives_up_after_two_minutes() {
+async fn the_kernel_probes_idle_connections_and_gives_up_after_two_minutes() {
     let second = Duration::from_secs(1);
     let usual = Some((60 * second, 15 * second, 4, 120 * second));
     assert_eq!(kept(Tcp::default()).await, [usual; 2]);
