@@ -37,6 +37,11 @@ impl Later for Duration {
     }
 }
 
+/// `first`, doubled `times` times, at most `longest`: a pause that backs off.
+pub(crate) fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    first.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(longest)
+}
+
 /// A time divided by `n`; the time itself if `n` is 0.
 pub(crate) fn part(time: Duration, n: u32) -> Duration {
     time.checked_div(n).unwrap_or(time)
@@ -61,5 +66,13 @@ mod tests {
         assert_eq!(Duration::MAX.later(Duration::MAX), Duration::MAX);
         assert_eq!(part(Duration::MAX, 0), Duration::MAX);
         assert_eq!(part(Duration::from_secs(1), 8), Duration::from_millis(125));
+    }
+
+    #[test]
+    fn a_pause_doubles_up_to_the_longest_any_number_of_times() {
+        let (first, longest) = (Duration::from_millis(50), Duration::from_secs(5));
+        let pauses = (0..8).map(|times| doubled(first, times, longest).as_millis());
+        assert!(pauses.eq([50, 100, 200, 400, 800, 1_600, 3_200, 5_000]));
+        assert_eq!(doubled(first, u32::MAX, longest), longest);
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::time::LONGEST;
+use crate::time::{LONGEST, doubled};
 
 /// If no other part is missing, a part that was requested this long ago is requested from another
 /// source as well.
@@ -204,8 +204,7 @@ impl SourceState {
                     self.failures = self.failures.saturating_add(1);
                     self.failed_at = Some(now);
                 }
-                let factor = 1_u32.checked_shl(before).unwrap_or(u32::MAX);
-                let pause = PAUSE.checked_mul(factor).unwrap_or(LONGEST);
+                let pause = doubled(PAUSE, before, LONGEST);
                 (before < MAX_FAILURES).then_some(pause)
             }
         };

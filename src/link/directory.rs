@@ -11,7 +11,7 @@ use crate::{
     bounded::BoundedMap,
     link::Role,
     overlay::{Address, PeerId},
-    time::{Later, part},
+    time::{Later, doubled, part},
 };
 
 /// The first pause after a failed dial. It doubles with each further failure.
@@ -221,7 +221,7 @@ impl PeerDirectory {
     }
 
     fn pause(&self, to: &Address, failures: u32) -> Duration {
-        let full = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
+        let full = doubled(FIRST_PAUSE, failures, LONGEST_PAUSE);
         let mut hasher = DefaultHasher::new();
         (&self.me, to, failures).hash(&mut hasher);
         let off = u32::try_from(hasher.finish() % u64::from(JITTER + 1)).unwrap_or(0);

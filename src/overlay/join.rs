@@ -14,7 +14,7 @@ use std::{
 use crate::{
     frame::{Frame, TypeCode},
     overlay::{Added, Address, Learned, Listing, PeerId, PeerInfo, PeerList},
-    time::{Later, part},
+    time::{Later, doubled, part},
 };
 
 pub use self::{
@@ -215,7 +215,7 @@ impl JoinWalk {
         if self.again.is_empty() || !self.report.listed_by.is_empty() {
             return self.done(JoinEnd::Complete);
         }
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(16)).min(LONGEST_PAUSE);
+        let pause = doubled(FIRST_PAUSE, self.pauses, LONGEST_PAUSE);
         let more = self.draw(u64::from(self.pauses).wrapping_add(self.turn << 32)) % 1_000;
         let pause = pause
             .saturating_add(part(pause.saturating_mul(u32::try_from(more).unwrap_or(0)), 1_000));

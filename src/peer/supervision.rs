@@ -12,7 +12,7 @@ use actix::{
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::{node::Child, session::Endpoint};
+use crate::{node::Child, session::Endpoint, time::doubled};
 
 /// A child has ended, for whatever cause.
 #[derive(Clone, Debug)]
@@ -92,9 +92,7 @@ impl Restarts {
         }
         let doublings = u32::try_from(self.deaths.len()).unwrap_or(u32::MAX);
         self.deaths.push_back(now);
-        let pause =
-            Self::FIRST_PAUSE.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
-        Some(pause.min(Self::LONGEST_PAUSE))
+        Some(doubled(Self::FIRST_PAUSE, doublings, Self::LONGEST_PAUSE))
     }
 }
 

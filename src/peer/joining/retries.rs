@@ -19,7 +19,7 @@ use crate::{
         maintenance::{Maintenance, NodeContext, run_jobs},
     },
     session::Endpoint,
-    time::part,
+    time::{doubled, part},
 };
 
 /// The first pause. It doubles with each try, and jitter of up to the same length is added.
@@ -57,7 +57,7 @@ impl Maintenance for JoinRetries {
 /// The pause differs from node to node, and is the same for the same node, so that simulations are
 /// reproducible.
 fn pause(node: &Endpoint, tries: u32) -> Duration {
-    let pause = FIRST_PAUSE.saturating_mul(1 << tries.min(8)).min(LONGEST_PAUSE);
+    let pause = doubled(FIRST_PAUSE, tries, LONGEST_PAUSE);
     let mut hasher = DefaultHasher::new();
     (node.me.id(), tries).hash(&mut hasher);
     let more = u32::try_from(hasher.finish() % 1_000).unwrap_or(0);

@@ -17,7 +17,7 @@ use crate::{
         },
     },
     session::Endpoint,
-    time::{Later, now},
+    time::{LONGEST, Later, doubled, now},
 };
 
 /// The minimum pause between two sends of a record that new nodes cause, and the first pause after
@@ -62,7 +62,7 @@ impl Own {
         let Some(sent) = self.sent else { return known > 0 };
         let pause = now.saturating_duration_since(sent.at);
         let again = if self.until.is_none() { config.says_again() } else { config.republish };
-        let retry = SOON.saturating_mul(1_u32.checked_shl(sent.in_vain).unwrap_or(u32::MAX));
+        let retry = doubled(SOON, sent.in_vain, LONGEST);
         pause >= again
             || (sent.misses_some(config.k, known) && pause >= SOON)
             || (sent.kept == 0 && known > 0 && pause >= retry)
