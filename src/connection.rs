@@ -139,9 +139,7 @@ impl Connections {
             .map(|(facts, actor)| OpenConnection { status: facts.status(), actor })
             .collect()
     }
-}
 
-impl Connections {
     /// The connections for classic exchanges, in the order in which they were opened.
     pub(crate) fn exchanges(&self) -> Vec<ConnectionStatus> {
         let is_classic =

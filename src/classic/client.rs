@@ -180,7 +180,9 @@ impl Drop for Halves {
 /// actor. The caller reads and writes, so that no frame passes through the mailbox of the actor.
 fn host(node: &Arc<Node>, dialled: &Dialled, code: TypeCode) -> oneshot::Sender<Infallible> {
     let (sender, ended) = oneshot::channel::<Infallible>();
-    let abort = node.abort.clone();
+    // The exchange ends by dropping its sender. The caller may hold it and not poll it, so that an
+    // abort does not wait for it.
+    let ended = node.until_aborted(ended);
     let halves = Halves([dialled.reader.revoker(), dialled.writer.revoker()]);
     node.host(Opened {
         address: dialled.remote.clone(),
@@ -188,9 +190,7 @@ fn host(node: &Arc<Node>, dialled: &Dialled, code: TypeCode) -> oneshot::Sender<
         protocol: OpenedProtocol::Classic(code),
         run: Box::pin(async move {
             let _halves = halves;
-            // The exchange ends by dropping its sender. The caller may hold it and not poll it, so
-            // that an abort does not wait for it.
-            let _ended = abort.run_until_cancelled(ended).await;
+            let _ended = ended.await;
         }),
     });
     sender
