@@ -84,7 +84,7 @@ impl Endpoint {
         endpoint
     }
 
-    /// What a link needs of it.
+    /// The parts that a link uses.
     fn parts(&self) -> (Arc<Node>, Arc<Routes>) {
         (Arc::clone(&self.node), Arc::clone(&self.routes))
     }

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use crate::dispatch::collector::Collector;
 
-    /// What is sent of a reply, and why not the rest.
+    /// The frames of a reply that are sent, whether it ended, and why it stopped.
     async fn sent(reply: Reply, internal: bool) -> (Vec<Frame>, bool, Option<ReplyStop>) {
         let mut sink = Collector::default();
         let stop = send_reply(&mut sink, reply, internal).await.err();

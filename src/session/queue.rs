@@ -125,7 +125,7 @@ impl PartQueue {
     }
 }
 
-/// What a reader gets from a queue.
+/// The next item of a queue, for its reader.
 pub(crate) enum NextPart {
     Part(InPart),
     End(Result<(), ExchangeBroken>),

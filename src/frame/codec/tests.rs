@@ -29,7 +29,7 @@ fn decode(codec: &mut FrameCodec, bytes: &[u8], cuts: &[usize]) -> Result<Vec<Pa
         while let Some(part) = codec.decode(&mut buffer)? {
             parts.push(part);
         }
-        // What came, what a vector keeps in reserve, and one step.
+        // The received bytes, the reserve of a vector, and one step.
         let step = PIECE_LEN.min(codec.max_in as usize);
         let most = 2 * (buffer.len() + FIRST_ROOM + step);
         assert!(buffer.capacity() <= most, "{} for {}", buffer.capacity(), buffer.len());

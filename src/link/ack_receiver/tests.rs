@@ -38,10 +38,10 @@ fn an_incarnation_after_a_clock_change_starts_anew_beside_the_known_one() {
         assert_eq!(note(&mut seen, 50, sequence), ReceiveOutcome::New);
         assert_eq!(note(&mut seen, 50, sequence), ReceiveOutcome::Repeated);
     }
-    // What failed in one of them has not failed in the other.
+    // A failure in one incarnation is none in the other.
     seen.failed(&ada(), numbered(50, 7), Reason::BUSY);
     assert_eq!(note(&mut seen, 50, 7), ReceiveOutcome::Failed(Reason::BUSY));
-    // Nothing that was handed over of either is handed over again, and both go on.
+    // No message of either is delivered again, and both continue.
     assert_eq!(note(&mut seen, 100, 7), ReceiveOutcome::Repeated);
     assert_eq!(note(&mut seen, 100, 8), ReceiveOutcome::New);
     // The next life ends those below it, and no other.

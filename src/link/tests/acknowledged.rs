@@ -76,7 +76,7 @@ fn nothing_waits_for_longer_than_the_receiver_remembers() {
     }
     assert_eq!((last - first, sender.len()), (REMEMBERED - 1, 1));
     assert_eq!(receiver.note(&ada(), numbered(1, first), start()), ReceiveOutcome::Repeated);
-    // What a sender that keeps no such order sends again is not acknowledged unreceiver.
+    // A message that a sender repeats out of order is forgotten, and is not acknowledged unseen.
     receiver.note(&ada(), numbered(1, last + 1), start());
     assert_eq!(receiver.note(&ada(), numbered(1, first), start()), ReceiveOutcome::Forgotten);
 }

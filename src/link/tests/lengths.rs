@@ -28,7 +28,7 @@ fn lengths_by_code_are_sent_in_the_hello_and_when_they_change() {
         assert!(ada.allows(code, 5) && !ada.allows(code, 6));
     }
     assert_eq!(limit(&ada, TypeCode::new(b"NEWS"), false), 1 << 20);
-    // What is to be acknowledged comes whole.
+    // An acknowledged message is sent whole.
     let long = TypeCode::new(b"LONG");
     assert_eq!((limit(&ada, long, false), limit(&ada, long, true)), (u32::MAX.into(), 1 << 20));
     // Only what has changed is told: here one length, and one that is the usual one again.

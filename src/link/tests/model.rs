@@ -313,7 +313,7 @@ proptest! {
             for (stream, sent) in &from.sent {
                 let got = to.got.get(stream).map_or(&[][..], Vec::as_slice);
                 if *stream == 0 || given_up(stream) {
-                    // What came is what was sent, in order, perhaps without what was given up.
+                    // Messages arrive in the order sent. Those that were given up may be missing.
                     let mut sent = sent.iter();
                     prop_assert!(got.iter().all(|mark| sent.any(|s| s == mark)));
                 } else {

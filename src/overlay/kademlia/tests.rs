@@ -92,7 +92,7 @@ fn buckets_without_a_look_up_are_refreshed_as_far_in_as_the_nearest_neighbour() 
     let own = Key::of_bytes(b"me");
     let (mut table, now, every) =
         (KBuckets::new(own, K), Instant::now().into_std(), Duration::from_secs(3_600));
-    assert!(table.stale(now, every, || [7; 32]).is_empty(), "nobody to ask");
+    assert!(table.stale(now, every, || [7; 32]).is_empty(), "no node to ask");
     (0..100).for_each(|n| drop(table.heard(peer(n))));
     let nearest = (0..100).map(|n| own.distance(key(&peer(n))).common_bits()).max().unwrap();
     let stale = table.stale(now, every, || [7; 32]);

@@ -54,7 +54,7 @@ async fn accept(listener: &mut Box<dyn Listener>) -> std::io::Result<Io> {
     poll_fn(|cx| listener.poll_accept(cx)).await
 }
 
-/// What can be read until the end, and how it ends.
+/// The bytes that can be read until the end, and the error at the end.
 async fn read_all(io: &mut Io) -> (Vec<u8>, Option<ErrorKind>) {
     let mut got = Vec::new();
     let end = timeout(LONG, io.reader.read_to_end(&mut got)).await.expect("no end");

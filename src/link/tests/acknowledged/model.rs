@@ -2,37 +2,37 @@
 
 use super::*;
 
-/// One step of two lives with links that break.
+/// One step of a sender and a receiver whose links break.
 #[derive(Clone, Debug)]
 enum Op {
     Push(OnRestart),
     /// The sender uses the link.
     Send(usize),
-    /// So many come out of the link with this number, among those that are not over.
+    /// This many messages arrive over the link with this number.
     Deliver(usize, usize),
     Acknowledge(usize, usize),
-    /// The sender takes another link; what is on the old one may still come.
+    /// The sender uses another link. Messages on the old one may still arrive.
     Switch,
-    /// What is under way on a link is lost.
+    /// Loses the data in transit on a link.
     Break(usize),
     GiveUp(usize),
     ReceiverRestarts,
     SenderRestarts,
 }
 
-/// A link, as it is between the two: `None` in the middle are acknowledgements that are lost.
+/// The data in transit on a link.
 #[derive(Default)]
 struct Wire {
     to: VecDeque<(Sequenced, Frame)>,
     back: VecDeque<u64>,
-    /// Whose lives it joins.
+    /// The incarnations of the sender and the receiver that it connects.
     lives: (u64, u64),
 }
 
-/// What the model knows of a message.
+/// The fate of a message.
 #[derive(Debug, Default)]
 struct Fate {
-    /// In which lives of the receiver it was handed over.
+    /// The incarnations of the receiver to which it was delivered.
     handed: Vec<u64>,
     acknowledged: bool,
     unknown: bool,
@@ -49,7 +49,7 @@ struct World {
     lives: (u64, u64),
     fates: BTreeMap<String, Fate>,
     numbers: BTreeMap<u64, String>,
-    /// What each life of the receiver got of each life of the sender.
+    /// The messages that each incarnation of the receiver accepted, by that of the sender.
     got: BTreeMap<(u64, u64), Vec<u64>>,
 }
 
@@ -76,7 +76,7 @@ impl World {
     fn push(&mut self, on_restart: OnRestart) {
         let text = self.fates.len().to_string();
         let resend = on_restart == OnRestart::Resend;
-        // What is sent to the next life, too, is what the sender stores.
+        // The sender stores the messages that it also sends to the next incarnation.
         let fate = Fate { resend, stored: resend, ..Fate::default() };
         self.fates.insert(text.clone(), fate);
         self.post(&text, on_restart);
@@ -145,13 +145,12 @@ impl World {
         self.switch();
     }
 
-    /// Messages that were not stored are gone with the life that sent them; what was stored is sent
-    /// again.
+    /// Messages that were not stored are lost with their sender. Stored ones are sent again.
     fn sender_restarts(&mut self) {
         self.lives.0 += 1;
         self.sender = AckSender::new(self.lives.0, 0, AckSenderLimits::default());
         self.numbers.clear();
-        // Links of the old life may bring what was on them; nobody takes the acknowledgements.
+        // Links of the old incarnation may still deliver. Their acknowledgements are lost.
         for wire in &mut self.wires {
             wire.back.clear();
         }
@@ -173,7 +172,7 @@ impl World {
             Op::Deliver(wire, most) => self.deliver(wire, most),
             Op::Acknowledge(wire, most) => {
                 let count = self.wires.len();
-                // A link of an earlier life has nobody at its end.
+                // A link of an earlier incarnation has no sender.
                 if self.wires[wire % count].lives.0 == self.lives.0 {
                     self.acknowledge(wire, most);
                 }
@@ -196,7 +195,7 @@ impl World {
     }
 }
 
-/// Old links go in time.
+/// Whether there are more links than the model keeps.
 const fn wire_is_last(count: usize) -> bool {
     count > 4
 }
@@ -224,7 +223,7 @@ proptest! {
         for op in ops {
             world.act(op);
         }
-        // In the end nothing breaks any more.
+        // At the end no link breaks.
         world.switch();
         world.send(usize::MAX);
         for wire in 0..world.wires.len() {
@@ -240,8 +239,8 @@ proptest! {
             } else {
                 prop_assert!(fate.unknown || fate.given_up, "{text}: lost {fate:?}");
             }
-            // Twice only in two lives, of the receiver or of a sender that stores, where that was
-            // asked for.
+            // A message is delivered twice only to two incarnations, of the receiver or of a sender
+            // that stores, and only if it asked for that.
             if !fate.resend {
                 prop_assert!(fate.handed.len() <= 1, "{text}: doubled {fate:?}");
             } else if world.lives.0 == 1 {

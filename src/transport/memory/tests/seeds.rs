@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::*;
 
-/// What every host sees, and when, while all of them talk to all and one of them crashes.
+/// The history that every host sees while all of them talk to all and one of them crashes.
 fn trace(seed: u64) -> String {
     const HOSTS: [&str; 6] = ["n0", "n1", "n2", "n3", "n4", "n5"];
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -8,7 +8,7 @@ async fn dial_all(addresses: Vec<SocketAddr>) -> io::Result<Io> {
     race(addresses, |address| tcp.connect(address)).await.map(|(_, io)| io)
 }
 
-/// An address at which nobody listens: bound, so that nobody else gets it, but not listening.
+/// An address without a listener. The socket is bound, so that no other process takes the address.
 fn dead_port() -> (TcpSocket, Address) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

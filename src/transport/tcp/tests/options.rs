@@ -22,8 +22,9 @@ async fn nodelay_is_set_on_both_sides() {
     assert_eq!(sockets.map(|socket| socket.tcp_nodelay().unwrap()), [true; 2]);
 }
 
-/// What the kernel keeps of both ends of a connection that `tcp` dialled and accepted: whether it asks,
-/// after how long, how often, how many times, and how long it waits for bytes to be acknowledged.
+/// The options of both ends of a connection that `tcp` dialled and accepted. `None` without
+/// keepalive; otherwise the time before the first probe, the time between probes, their number, and
+/// how long sent bytes may stay unacknowledged.
 async fn kept(tcp: Tcp) -> [Option<(Duration, Duration, u32, Duration)>; 2] {
     let (sockets, _open) = ends(tcp).await;
     sockets.map(|socket| {
