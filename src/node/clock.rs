@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{overlay::Dice, sync::Mutex, transport::Simulated};
+use crate::{fault_points::FaultPoint, overlay::Dice, sync::Mutex, transport::Simulated};
 
 /// The last bits of an incarnation, which are random: some 65 ms. Two runs of a node that begin at
 /// the same date have different incarnations, as on a machine whose clock stops while it is off.
@@ -99,6 +99,20 @@ impl Ambient {
         let drawn = (micros & !DRAWN) | (random & DRAWN);
         if drawn > stored { drawn } else { stored.saturating_add(1).saturating_add(random & ABOVE) }
     }
+}
+
+/// Waits for `time` if the fault point fires.
+#[cfg(feature = "test-utils")]
+pub(crate) async fn delay_at(point: FaultPoint, time: Duration) {
+    if crate::fault_points::fault_point(point) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// Does not wait outside of a simulation.
+#[cfg(not(feature = "test-utils"))]
+pub(crate) fn delay_at(_: FaultPoint, _: Duration) -> std::future::Ready<()> {
+    std::future::ready(())
 }
 
 #[cfg(test)]

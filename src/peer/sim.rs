@@ -54,6 +54,7 @@
 //! ```
 
 mod error;
+mod fault_points;
 mod faults;
 mod history;
 
@@ -72,7 +73,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 pub use self::error::{NodeState, SimError, SimState};
 use self::history::History;
+pub use crate::fault_points::{FaultLevel, FaultPoint, Sometimes};
 use crate::{
+    fault_points::FaultPoints,
     node::PeerEvent,
     overlay::Host,
     peer::{Builder, Peer, RegisterError},
@@ -103,6 +106,7 @@ struct Inner {
     history: Arc<Mutex<History>>,
     _recording: Recording,
     limit: Cell<Duration>,
+    fault_points: Rc<FaultPoints>,
 }
 
 /// A node that was started at some time, running or not.
@@ -132,6 +136,7 @@ impl SimNetwork {
             history,
             _recording: recording,
             limit: Cell::new(LIMIT),
+            fault_points: FaultPoints::new(seed),
         }))
     }
 
@@ -159,6 +164,7 @@ impl SimNetwork {
         if tokio::runtime::Handle::try_current().is_ok() {
             return Err(SimError::InsideRuntime.into());
         }
+        let _entered = self.0.fault_points.enter();
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().start_paused(true).build().map_err(SimError::Runtime)?;
         actix_rt::System::with_tokio_rt(|| runtime).block_on(async {

@@ -1,6 +1,7 @@
 //! Promises of whole networks of nodes.
 //!
 //! - `heals`: peers that list each other stay in agreement through faults.
+//! - `hostile`: networks on hostile wires, whose nodes take unusual ways.
 //! - `joining`: nodes that join are not isolated, and learn why they are refused.
 //! - `kademlia`: look-ups, records and routes in networks with partial tables.
 //! - `mdns`: nodes of one network find each other by multicast DNS.
@@ -20,6 +21,8 @@
 mod common;
 #[cfg(feature = "test-utils")]
 mod heals;
+#[cfg(feature = "test-utils")]
+mod hostile;
 #[cfg(feature = "test-utils")]
 mod joining;
 #[cfg(all(feature = "kademlia", feature = "test-utils"))]

@@ -31,7 +31,7 @@ impl OffsetCell {
         self.0.store(
             match offset {
                 ClockOffset::Ahead(time) => micros(time),
-                ClockOffset::Behind(time) => -micros(time),
+                ClockOffset::Behind(time) => micros(time).saturating_neg(),
             },
             Ordering::Relaxed,
         );
