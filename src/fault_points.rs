@@ -273,9 +273,7 @@ names! {
 }
 
 #[cfg(feature = "test-utils")]
-pub use self::simulated::FaultLevel;
-#[cfg(feature = "test-utils")]
-pub(crate) use self::simulated::{FaultPoints, fault_point, reached};
+pub(crate) use self::simulated::{FaultPoints, Level, fault_point, reached};
 
 /// Whether the unusual behaviour is taken here. Always false outside of a simulation.
 #[cfg(not(feature = "test-utils"))]

@@ -12,9 +12,8 @@ use super::{FaultPoint, Sometimes};
 ///
 /// Each simulation draws from its seed which of the points can fire at all, so that runs differ
 /// more from each other than if every point fired a little in each of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum FaultLevel {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Level {
     /// Never.
     #[default]
     Off,
@@ -24,7 +23,7 @@ pub enum FaultLevel {
     Heavy,
 }
 
-impl FaultLevel {
+impl Level {
     /// The share of the points that can fire, and the probability that one of them fires.
     const fn shares(self) -> (f64, f64) {
         match self {
@@ -42,7 +41,7 @@ const SALT: u64 = 0x6275_6767_6966_7921;
 /// not change those of another.
 #[derive(Debug)]
 pub(crate) struct FaultPoints {
-    level: Cell<FaultLevel>,
+    level: Cell<Level>,
     points: Vec<Point>,
     /// The counts of [`Sometimes::ALL`].
     reached: Vec<Cell<u64>>,
@@ -62,7 +61,7 @@ impl Point {
         Self { rank: random.f64(), random: RefCell::new(random), fired: Cell::new(0) }
     }
 
-    fn fires(&self, level: FaultLevel) -> bool {
+    fn fires(&self, level: Level) -> bool {
         let (share, probability) = level.shares();
         // A point draws even if it cannot fire, so that the level changes no later draw.
         let drawn = self.random.borrow_mut().f64();
@@ -85,7 +84,7 @@ fn with_current<R>(work: impl FnOnce(&FaultPoints) -> R) -> Option<R> {
 /// Whether the unusual behaviour is taken here. Always false outside of a simulation.
 pub(crate) fn fault_point(point: FaultPoint) -> bool {
     let fires = |points: &FaultPoints| match points.level.get() {
-        FaultLevel::Off => false,
+        Level::Off => false,
         level => points.points.get(point as usize).is_some_and(|point| point.fires(level)),
     };
     with_current(fires).unwrap_or(false)
@@ -111,7 +110,7 @@ impl FaultPoints {
         })
     }
 
-    pub(crate) fn set_level(&self, level: FaultLevel) {
+    pub(crate) fn set_level(&self, level: Level) {
         self.level.set(level);
     }
 
@@ -151,7 +150,7 @@ mod tests {
 
     use super::*;
 
-    fn draws(seed: u64, level: FaultLevel) -> Vec<bool> {
+    fn draws(seed: u64, level: Level) -> Vec<bool> {
         let points = FaultPoints::new(seed);
         points.set_level(level);
         let _entered = points.enter();
@@ -160,15 +159,15 @@ mod tests {
 
     #[test]
     fn the_seed_and_the_level_decide_which_points_fire() {
-        assert_eq!(draws(1, FaultLevel::Heavy), draws(1, FaultLevel::Heavy));
-        assert_ne!(draws(1, FaultLevel::Heavy), draws(2, FaultLevel::Heavy));
+        assert_eq!(draws(1, Level::Heavy), draws(1, Level::Heavy));
+        assert_ne!(draws(1, Level::Heavy), draws(2, Level::Heavy));
         let fired = |level| {
             let fired = (0..100).map(|seed| draws(seed, level)).collect::<Vec<_>>().concat();
             fired.iter().filter(|fired| **fired).count()
         };
-        assert_eq!(fired(FaultLevel::Off), 0);
+        assert_eq!(fired(Level::Off), 0);
         // Of 200,000: 1/3 of 2 %, and 2/3 of 20 %.
-        let (light, heavy) = (fired(FaultLevel::Light), fired(FaultLevel::Heavy));
+        let (light, heavy) = (fired(Level::Light), fired(Level::Heavy));
         assert!(
             (1_000..1_700).contains(&light) && (23_000..30_000).contains(&heavy),
             "{light} {heavy}"
@@ -177,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_point_of_a_lower_level_fires_at_a_higher_one_as_well() {
-        let (light, heavy) = (draws(3, FaultLevel::Light), draws(3, FaultLevel::Heavy));
+        let (light, heavy) = (draws(3, Level::Light), draws(3, Level::Heavy));
         assert!(light.iter().zip(&heavy).all(|(light, heavy)| !light || *heavy));
         assert!(light.contains(&true));
     }
@@ -216,7 +215,7 @@ mod tests {
     #[test]
     fn each_point_counts_how_often_it_has_fired() {
         let points = FaultPoints::new(5);
-        points.set_level(FaultLevel::Heavy);
+        points.set_level(Level::Heavy);
         let entered = points.enter();
         let fired = (0..1_000).filter(|_| {
             FaultPoint::ALL.iter().fold(false, |fired, point| fault_point(*point) | fired)

@@ -147,7 +147,7 @@ fn hostile_wires_and_unusual_ways_are_the_same_for_the_same_seed() {
 
 #[test]
 fn without_chaos_and_fault_points_no_fault_happens() {
-    let run = run(1, Chaos::none(), FaultLevel::Off);
+    let run = run(1, Chaos::none(), FaultLevel::None);
     assert_eq!(run.faults, ChaosCounts::default());
     assert!(run.fired.values().all(|times| *times == 0));
     assert_eq!(run.reached[&Sometimes::AckedResent], 0);

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::{FaultLevel, FaultPoint, SimNetwork, Sometimes};
+use crate::fault_points::Level;
 
 impl SimNetwork {
     /// Sets how often the nodes take an unusual but legal way: a timer fires at its latest, a queue
     /// is full early, a batch has one message. Which [`FaultPoint`] fires when is drawn from the
     /// seed. No promise of [`delivery`](crate::delivery) is broken.
     ///
-    /// Default: never. It applies inside [`run`](Self::run), to nodes on its thread.
+    /// Each run draws which of the points can fire at all: a third of them with
+    /// [`FaultLevel::Light`], two thirds with [`FaultLevel::Heavy`]. Default: none. It applies inside [`run`](Self::run), to nodes on its thread.
     ///
     /// ```
     /// use std::time::Duration;
@@ -35,7 +37,11 @@ impl SimNetwork {
     /// # }
     /// ```
     pub fn fault_points(&self, level: FaultLevel) {
-        self.0.fault_points.set_level(level);
+        self.0.fault_points.set_level(match level {
+            FaultLevel::None => Level::Off,
+            FaultLevel::Light => Level::Light,
+            FaultLevel::Heavy => Level::Heavy,
+        });
     }
 
     /// How often each [`FaultPoint`] has fired.
