@@ -25,7 +25,7 @@ use std::{fmt, rc::Rc, sync::Arc};
 
 use actix::prelude::{Actor, AsyncContext, Context, Recipient};
 use actix_rt::{Arbiter, System};
-use tokio::{runtime::Handle, sync::watch};
+use tokio::runtime::Handle;
 
 use self::{every::Closure, handlers::Entry};
 #[cfg(feature = "test-utils")]
@@ -53,6 +53,7 @@ use crate::{
     },
     reliable::{self, Outbox},
     session::Endpoint,
+    sync::watch,
     transport::{Transport, tcp::Tcp},
 };
 

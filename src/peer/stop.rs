@@ -7,10 +7,7 @@ use std::{
 
 use actix::prelude::Addr;
 use serde::Serialize;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     node::{AbortedExchange, PeerEvent},
@@ -20,6 +17,7 @@ use crate::{
         table::PeerListActor,
     },
     session::Endpoint,
+    sync::watch,
     time::Later,
 };
 
