@@ -1,12 +1,14 @@
 //! The clocks and the random numbers of a node: what a simulation replaces to be deterministic.
 
 use std::{
-    collections::hash_map::RandomState,
     fmt,
     hash::BuildHasher,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use tokio::{task::spawn_blocking, time::Instant};
 
 use crate::{overlay::Dice, sync::Mutex, transport::Simulated};
 
@@ -41,6 +43,7 @@ impl fmt::Debug for WallClock {
 pub(crate) struct Ambient {
     date: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     random: Arc<dyn Fn() -> u64 + Send + Sync>,
+    is_simulated: bool,
 }
 
 impl fmt::Debug for Ambient {
@@ -51,27 +54,38 @@ impl fmt::Debug for Ambient {
 
 impl Default for Ambient {
     fn default() -> Self {
-        Self {
-            date: Arc::new(SystemTime::now),
-            random: Arc::new(|| RandomState::new().hash_one(0)),
-        }
+        Self { date: Arc::new(system_date), random: Arc::new(system_random), is_simulated: false }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock of the system")]
+pub(crate) fn system_date() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A number that no other program can guess.
+#[expect(clippy::disallowed_types, reason = "the one place that draws random numbers")]
+pub(crate) fn system_random() -> u64 {
+    std::collections::hash_map::RandomState::new().hash_one(0)
 }
 
 /// The date at which a simulated network begins, since 1970. It is far enough from zero that the
 /// clock of a simulation can go back.
 const SIMULATED_DATE: Duration = Duration::from_secs(1 << 31);
 
+/// The date on a simulated network that began at this instant of tokio's clock.
+pub(crate) fn simulated_date(began: Instant) -> SystemTime {
+    UNIX_EPOCH.checked_add(SIMULATED_DATE.saturating_add(began.elapsed())).unwrap_or(UNIX_EPOCH)
+}
+
 impl Ambient {
     /// The clock and the random numbers of a node on a simulated network.
     pub(crate) fn simulated(Simulated { began, seed }: Simulated) -> Self {
         let dice = Mutex::new(Dice::new(seed));
         Self {
-            date: Arc::new(move || {
-                let since = SIMULATED_DATE.saturating_add(began.elapsed());
-                UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
-            }),
+            date: Arc::new(move || simulated_date(began)),
             random: Arc::new(move || dice.lock().next()),
+            is_simulated: true,
         }
     }
 
@@ -93,6 +107,19 @@ impl Ambient {
     /// A number that no other node can guess.
     pub(crate) fn random(&self) -> u64 {
         (self.random)()
+    }
+
+    /// Runs work that blocks, on a thread for such work. On a simulated network it runs in place:
+    /// the time at which a thread ends depends on the machine, and would decide what happens first.
+    /// `None` if the work panicked or the runtime has ended.
+    pub(crate) async fn blocking<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Option<R> {
+        if self.is_simulated {
+            return catch_unwind(AssertUnwindSafe(work)).ok();
+        }
+        spawn_blocking(work).await.ok()
     }
 
     /// The incarnation of a run that begins now: the date in microseconds, with random last bits.

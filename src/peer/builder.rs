@@ -271,7 +271,7 @@ impl Builder {
     /// The node's other actors stay on the arbiter where it was started, and handlers run on the
     /// arbiter where they were started. Workers therefore help when reading, writing and decoding
     /// are the bottleneck. Trade-off: each worker is one thread, and a message to a handler crosses
-    /// threads.
+    /// threads. A node in a simulated network (feature `test-utils`) has none.
     pub const fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
@@ -308,6 +308,10 @@ impl Builder {
         };
         let host = self.host.as_deref().map(str::parse::<Host>).transpose()?;
         on_arbiter()?;
+        #[cfg(feature = "test-utils")]
+        if self.workers > 0 && crate::peer::sim::ambient::is_running() {
+            return Err(StartError::WorkersInSimulation);
+        }
         let kept = match &self.outbox {
             Some(outbox) => outbox.load().await.map_err(StartError::Outbox)?,
             None => Vec::new(),

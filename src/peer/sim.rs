@@ -53,6 +53,7 @@
 //! # }
 //! ```
 
+pub(crate) mod ambient;
 mod error;
 mod faults;
 mod history;
@@ -69,10 +70,12 @@ use std::{
 use futures::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 
-pub use self::error::{NodeState, SimError, SimState};
 use self::history::History;
+pub use self::{
+    ambient::{SimRng, now, rng},
+    error::{NodeState, SimError, SimState},
+};
 use crate::{
-    node::PeerEvent,
     overlay::Host,
     peer::{Builder, Peer, RegisterError},
     transport::memory::MemoryNetwork,
@@ -96,7 +99,8 @@ pub struct SimNetwork(Rc<Inner>);
 
 struct Inner {
     wires: MemoryNetwork,
-    random: RefCell<fastrand::Rng>,
+    seed: u64,
+    random: RefCell<SimRng>,
     nodes: RefCell<BTreeMap<String, Endpoint>>,
     history: RefCell<History>,
     limit: Cell<Duration>,
@@ -121,7 +125,8 @@ impl SimNetwork {
     pub fn new(seed: u64) -> Self {
         Self(Rc::new(Inner {
             wires: MemoryNetwork::new(seed),
-            random: RefCell::new(fastrand::Rng::with_seed(seed)),
+            seed,
+            random: RefCell::new(SimRng::new(seed)),
             nodes: RefCell::default(),
             history: RefCell::default(),
             limit: Cell::new(LIMIT),
@@ -156,6 +161,7 @@ impl SimNetwork {
         let runtime = runtime.enable_all().start_paused(true).build().map_err(SimError::Runtime)?;
         actix_rt::System::with_tokio_rt(|| runtime).block_on(async {
             self.0.history.borrow_mut().begin();
+            let _ambient = ambient::set(self.0.seed, self.0.wires.begin());
             let limit = self.0.limit.get();
             let ended = timeout(limit, test(self.clone())).await;
             for peer in self.peers() {
@@ -246,10 +252,7 @@ impl SimNetwork {
         actix_rt::spawn(async move {
             while let Some(event) = events.next().await {
                 let Some(inner) = network.upgrade() else { break };
-                // That event depends on the real clock.
-                if !matches!(event, PeerEvent::StoodStill { .. }) {
-                    inner.history.borrow_mut().note(&name, format_args!("{event:?}"));
-                }
+                inner.history.borrow_mut().note(&name, format_args!("{event:?}"));
             }
         });
     }
@@ -356,14 +359,13 @@ impl SimNetwork {
     /// A random number of the range, determined by the seed; the start of an empty range.
     #[must_use]
     pub fn random(&self, range: Range<u64>) -> u64 {
-        if range.is_empty() { range.start } else { self.0.random.borrow_mut().u64(range) }
+        self.0.random.borrow_mut().u64(range)
     }
 
     /// A random element, determined by the seed; `None` if the slice is empty.
     #[must_use]
     pub fn pick<'a, T>(&self, of: &'a [T]) -> Option<&'a T> {
-        let len = u64::try_from(of.len()).unwrap_or(u64::MAX);
-        usize::try_from(self.random(0..len)).ok().and_then(|at| of.get(at))
+        self.0.random.borrow_mut().pick(of)
     }
 
     /// Shuffles the slice, in an order determined by the seed.

@@ -90,6 +90,11 @@ impl MemoryNetwork {
         Self { state: Arc::new(Mutex::new(NetworkState::new(seed))) }
     }
 
+    /// Starts the clock of the network, and returns the time. Otherwise its first node starts it.
+    pub(crate) fn begin(&self) -> Instant {
+        self.lock().begin()
+    }
+
     /// The transport of a node on `host`. Several nodes may share a host, on different ports.
     #[must_use]
     pub fn transport(&self, host: impl Into<Host>) -> MemoryTransport {

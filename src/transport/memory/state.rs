@@ -114,7 +114,9 @@ struct Partition {
 pub(super) struct NetworkState {
     random: fastrand::Rng,
     seed: u64,
-    began: Instant,
+    /// The start of the network: of its run or its first node. Not its construction, which may be
+    /// before a runtime pauses the clock.
+    began: Option<Instant>,
     /// The number of started nodes.
     started_nodes: u64,
     pub(super) latency: Latency,
@@ -146,16 +148,22 @@ pub(super) struct NetworkState {
 
 impl NetworkState {
     /// The replacement of the system's clock and random numbers for a node that starts.
-    pub(super) const fn start_node(&mut self) -> Simulated {
+    pub(super) fn start_node(&mut self) -> Simulated {
         self.started_nodes += 1;
-        Simulated::new(self.began, self.seed.rotate_left(32) ^ self.started_nodes)
+        let began = *self.began.get_or_insert_with(Instant::now);
+        Simulated::new(began, self.seed.rotate_left(32) ^ self.started_nodes)
+    }
+
+    /// Starts the clock of the network, and returns the time.
+    pub(super) fn begin(&mut self) -> Instant {
+        *self.began.insert(Instant::now())
     }
 
     pub(super) fn new(seed: u64) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
             seed,
-            began: Instant::now(),
+            began: None,
             started_nodes: 0,
             latency: Latency::NONE,
             latencies: BTreeMap::new(),
