@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     frame::{Frame, TypeCode},
-    link::{Hello, LISTING},
+    link::{Hello, LISTING, LinkId},
     message::{body::Body, credit::WindowShare, reply::Reply},
     node::Permits,
     overlay::{Address, PeerId, PeerInfo},
@@ -55,6 +55,8 @@ struct Known {
     listens: Option<PeerInfo>,
     /// Whether the sender asks to learn if it is listed.
     asks_for_listing: bool,
+    /// The link on which the sender is. `None` for other connections.
+    link: Option<LinkId>,
 }
 
 impl fmt::Debug for Sender {
@@ -75,16 +77,30 @@ impl Sender {
     }
 
     fn new(address: Address, identity: Identity, via: Via) -> Self {
-        Self(Arc::new(Known { address, identity, via, listens: None, asks_for_listing: false }))
+        Self(Arc::new(Known {
+            address,
+            identity,
+            via,
+            listens: None,
+            asks_for_listing: false,
+            link: None,
+        }))
     }
 
     /// The sender on a link. `theirs` is its hello, whose id was compared with the proven one.
-    pub(crate) fn link(address: Address, theirs: &Hello, proven: bool) -> Self {
+    pub(crate) fn link(link: LinkId, address: Address, theirs: &Hello, proven: bool) -> Self {
         let id = theirs.info.id().clone();
         let identity = if proven { Identity::Proven(id) } else { Identity::Claimed(id) };
         let asks_for_listing = theirs.has(LISTING);
         let listens = Some(theirs.info.clone());
-        Self(Arc::new(Known { address, identity, via: Via::Link, listens, asks_for_listing }))
+        let (via, link) = (Via::Link, Some(link));
+        Self(Arc::new(Known { address, identity, via, listens, asks_for_listing, link }))
+    }
+
+    /// The link on which the sender is. `None` for other connections.
+    #[cfg(feature = "test-utils")]
+    pub(crate) fn link_id(&self) -> Option<LinkId> {
+        self.0.link
     }
 
     /// The address at which the sender says that it listens. `None` if the request did not arrive

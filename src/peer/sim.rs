@@ -54,9 +54,16 @@
 //! ```
 
 pub(crate) mod ambient;
+mod disk;
 mod error;
+mod explore;
 mod faults;
 mod history;
+mod life;
+mod options;
+mod plan;
+mod traffic;
+mod violation;
 
 use std::{
     cell::{Cell, RefCell},
@@ -73,7 +80,13 @@ use tokio::time::{Instant, sleep, timeout};
 use self::history::History;
 pub use self::{
     ambient::{SimRng, now, rng},
+    disk::SimDisk,
     error::{NodeState, SimError, SimState},
+    explore::{Explore, Found, LifeReport, Report},
+    life::Life,
+    plan::{Fault, FaultLevel, Mood, Plan, PlanSize, PlannedFault, Restart, UnknownFaultLevel},
+    traffic::Traffic,
+    violation::Violation,
 };
 use crate::{
     overlay::Host,
@@ -101,15 +114,17 @@ struct Inner {
     wires: MemoryNetwork,
     seed: u64,
     random: RefCell<SimRng>,
-    nodes: RefCell<BTreeMap<String, Endpoint>>,
+    nodes: RefCell<BTreeMap<String, SimNode>>,
     history: RefCell<History>,
     limit: Cell<Duration>,
 }
 
 /// A node that was started at some time, running or not.
-struct Endpoint {
+struct SimNode {
     recipe: Recipe,
     peer: Option<Peer>,
+    /// The host that it runs on, or ran on.
+    host: Host,
 }
 
 impl fmt::Debug for SimNetwork {
@@ -184,9 +199,22 @@ impl SimNetwork {
     /// # Errors
     /// [`SimError::InvalidName`].
     pub fn node(&self, name: &str) -> Result<Builder, SimError> {
-        let transport = self.0.wires.transport(host(name)?);
-        let builder = Peer::builder().transport(transport).listen(format!("{name}:{PORT}"));
-        Ok(builder.id(name).well_known())
+        Ok(self.builder(&host(name)?, name))
+    }
+
+    fn builder(&self, host: &Host, id: &str) -> Builder {
+        let transport = self.0.wires.transport(host.clone());
+        Peer::builder().transport(transport).listen(format!("{host}:{PORT}")).id(id).well_known()
+    }
+
+    /// The host that the node `name` runs on, or ran on: its name, unless
+    /// [`restart_at`](Self::restart_at) moved it.
+    ///
+    /// # Errors
+    /// [`SimError::InvalidName`].
+    pub fn host_of(&self, name: &str) -> Result<Host, SimError> {
+        let known = self.0.nodes.borrow().get(name).map(|node| node.host.clone());
+        known.map_or_else(|| host(name), Ok)
     }
 
     /// Starts the node `name` with the options of [`node`](Self::node).
@@ -212,7 +240,7 @@ impl SimNetwork {
         if self.peer(name).is_ok() {
             return Err(SimError::Running(name.to_owned()));
         }
-        self.launch(name, Rc::new(recipe)).await
+        self.launch(name, (&host(name)?, name), Rc::new(recipe)).await
     }
 
     /// Starts `n0`, `n1` and so on, by a recipe that receives the number.
@@ -233,15 +261,20 @@ impl SimNetwork {
         Ok(peers)
     }
 
-    async fn launch(&self, name: &str, recipe: Recipe) -> Result<Peer, SimError> {
-        let builder = recipe(self.node(name)?)?;
+    async fn launch(
+        &self,
+        name: &str,
+        (host, id): (&Host, &str),
+        recipe: Recipe,
+    ) -> Result<Peer, SimError> {
+        let builder = recipe(self.builder(host, id))?;
         let peer = builder
             .start()
             .await
             .map_err(|source| SimError::Start { name: name.to_owned(), source })?;
         self.note(name, "started");
         self.watch(name, &peer);
-        let node = Endpoint { recipe, peer: Some(peer.clone()) };
+        let node = SimNode { recipe, peer: Some(peer.clone()), host: host.clone() };
         self.0.nodes.borrow_mut().insert(name.to_owned(), node);
         Ok(peer)
     }

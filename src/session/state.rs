@@ -148,7 +148,7 @@ impl Session {
             role: link.role(),
             to: to.unwrap_or_else(|| peer.address().clone()),
             incarnation: theirs.incarnation,
-            sender: Sender::link(remote.clone(), theirs, proven),
+            sender: Sender::link(id, remote.clone(), theirs, proven),
             peer,
             since: now,
             limits: SessionLimits {

@@ -16,7 +16,7 @@ pub enum KademliaError {
     /// The text is not `host:port`. This is an error of the caller.
     #[error(transparent)]
     InvalidContact(#[from] InvalidAddress),
-    /// The contact did not answer, does not speak Kademlia, or is this node itself.
+    /// The contact did not answer in three tries, does not speak Kademlia, or is this node itself.
     #[error("the contact {0} did not answer")]
     ContactFailed(Address),
     /// The value is too long. This is an error of the caller; nothing was sent.

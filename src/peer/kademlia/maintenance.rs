@@ -24,6 +24,10 @@ const ALONE: Duration = Duration::from_secs(1);
 /// The number of peers of the table that are asked at once while no Kademlia node is known.
 const CONTACTS: usize = 8;
 
+/// How often a contact is asked before a join through it fails. A slow machine or a link that is
+/// just being closed costs one answer, and there is no other contact.
+const CONTACT_TRIES: u32 = 3;
+
 /// The number of records of other nodes that are sent on in one round.
 const SENT_ON_AT_ONCE: usize = 64;
 
@@ -97,9 +101,14 @@ impl Dht {
 
     /// Joins through the node at `contact`. Returns whether it answered.
     pub(super) async fn join(self: &Arc<Self>, node: &Arc<Endpoint>, contact: &Address) -> bool {
-        let Some(response) = self.ask_at(node, (contact, None), Question::Ping).await else {
-            return false;
-        };
+        let mut response = None;
+        for _ in 0..CONTACT_TRIES {
+            response = self.ask_at(node, (contact, None), Question::Ping).await;
+            if response.is_some() {
+                break;
+            }
+        }
+        let Some(response) = response else { return false };
         let info = crate::overlay::PeerInfo::new(response.me, contact.clone());
         let Some(info) = info.ok().filter(|info| info.id() != node.me.id()) else { return false };
         // Asks again for the node with that id only, so that the transport proves the id if it can.

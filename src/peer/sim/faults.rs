@@ -21,7 +21,7 @@ impl SimNetwork {
     /// # Errors
     /// [`SimError::NotRunning`].
     pub async fn crash(&self, name: &str) -> Result<(), SimError> {
-        let (host, peer) = (host(name)?, self.take(name)?);
+        let (host, peer) = (self.host_of(name)?, self.take(name)?);
         self.note(name, "crashed");
         self.0.wires.crash(&host).refuse();
         peer.abort().await;
@@ -34,7 +34,7 @@ impl SimNetwork {
     /// # Errors
     /// [`SimError::NotRunning`].
     pub async fn power_off(&self, name: &str) -> Result<(), SimError> {
-        let (host, peer) = (host(name)?, self.take(name)?);
+        let (host, peer) = (self.host_of(name)?, self.take(name)?);
         self.note(name, "powered off");
         drop(self.0.wires.crash(&host));
         peer.abort().await;
@@ -58,13 +58,27 @@ impl SimNetwork {
     /// [`SimError::NotRunning`] for a node that was never started; otherwise as
     /// [`start_with`](Self::start_with).
     pub async fn restart(&self, name: &str) -> Result<Peer, SimError> {
+        let host = self.host_of(name)?;
+        self.relaunch(name, (&host, name)).await
+    }
+
+    /// Starts a node again as [`restart`](Self::restart), on this host and with this id. It keeps
+    /// its name in the simulation.
+    ///
+    /// # Errors
+    /// As [`restart`](Self::restart).
+    pub async fn restart_at(&self, name: &str, on: &str, id: &str) -> Result<Peer, SimError> {
+        self.relaunch(name, (&host(on)?, id)).await
+    }
+
+    async fn relaunch(&self, name: &str, at: (&Host, &str)) -> Result<Peer, SimError> {
         if self.peer(name).is_ok() {
             self.crash(name).await?;
         }
         let recipe = self.0.nodes.borrow().get(name).map(|node| Rc::clone(&node.recipe));
         let recipe = recipe.ok_or_else(|| SimError::NotRunning(name.to_owned()))?;
-        self.0.wires.revive(&host(name)?);
-        self.launch(name, recipe).await
+        self.0.wires.revive(at.0);
+        self.launch(name, at, recipe).await
     }
 
     /// Stops a node's traffic for a time
@@ -73,7 +87,7 @@ impl SimNetwork {
     /// # Errors
     /// [`SimError::InvalidName`].
     pub fn stall(&self, name: &str, time: Duration) -> Result<(), SimError> {
-        self.0.wires.stall(&host(name)?, time);
+        self.0.wires.stall(&self.host_of(name)?, time);
         self.note(name, "stalls");
         Ok(())
     }
@@ -85,7 +99,7 @@ impl SimNetwork {
     /// # Errors
     /// [`SimError::InvalidName`].
     pub fn partition(&self, these: &[&str], those: &[&str]) -> Result<(), SimError> {
-        self.0.wires.partition(&hosts(these)?, &hosts(those)?);
+        self.0.wires.partition(&self.hosts(these)?, &self.hosts(those)?);
         self.note("network", "parts");
         Ok(())
     }
@@ -97,7 +111,7 @@ impl SimNetwork {
     /// # Errors
     /// [`SimError::InvalidName`].
     pub fn partition_one_way(&self, from: &str, to: &str) -> Result<(), SimError> {
-        self.0.wires.partition_one_way(&hosts(&[from])?, &hosts(&[to])?);
+        self.0.wires.partition_one_way(&self.hosts(&[from])?, &self.hosts(&[to])?);
         self.note("network", "parts one way");
         Ok(())
     }
@@ -107,8 +121,8 @@ impl SimNetwork {
         self.0.wires.heal();
         self.note("network", "heals");
     }
-}
 
-fn hosts(names: &[&str]) -> Result<Vec<Host>, SimError> {
-    names.iter().map(|name| host(name)).collect()
+    fn hosts(&self, names: &[&str]) -> Result<Vec<Host>, SimError> {
+        names.iter().map(|name| self.host_of(name)).collect()
+    }
 }

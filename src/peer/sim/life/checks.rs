@@ -1,0 +1,241 @@
+//! What has to hold at any time, after the last fault, and at the end.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Life;
+use crate::{
+    frame::Frame,
+    peer::{
+        Peer, Status,
+        sim::{FaultLevel, SimNetwork, Violation},
+    },
+};
+
+/// After the last fault, within this time every node reaches every other.
+pub(super) const REACH_WITHIN: Duration = Duration::from_secs(20);
+
+/// After the last fault, within this time the tables agree.
+const LISTED_WITHIN: Duration = Duration::from_secs(60);
+
+/// The time after which a node at rest holds nothing: the longest limit of a call.
+const FLOOR_WITHIN: Duration = Duration::from_secs(120);
+
+/// The time for which a network at rest is watched.
+const REST: Duration = Duration::from_secs(20);
+
+/// The time for connections to end after the last node.
+const GONE_WITHIN: Duration = Duration::from_secs(2);
+
+impl Life {
+    /// The ordinary nodes that run.
+    fn running(&self) -> Vec<Peer> {
+        self.0.net.peers()
+    }
+
+    /// Each node keeps to its limits.
+    pub(super) async fn check_bounds(&self) -> Result<(), Violation> {
+        for node in &self.0.nodes {
+            let Ok(peer) = self.0.net.peer(&node.name) else { continue };
+            let (config, status) = (peer.config().clone(), peer.status().await);
+            let bounds = [
+                ("connections", status.connections, config.max_connections),
+                ("half_open", status.half_open, config.max_half_open),
+                ("outgoing", status.outgoing, config.max_outgoing),
+                ("peers", status.peers, config.max_peers),
+                ("partial_bytes", status.partial_bytes, config.max_partial_bytes),
+                ("partial_replies", status.partial_replies, config.max_partial_replies),
+            ];
+            for (what, is, limit) in bounds {
+                if is > limit {
+                    let detail = format!("{}: {what} is {is}, the limit is {limit}", node.name);
+                    return Err(self.violation("bounds: a node keeps to its limits", detail));
+                }
+            }
+            let window = config.link_window.max(config.max_frame_len.saturating_mul(2));
+            for link in &status.links {
+                if link.held > window {
+                    let detail = format!("{}: {link:?}, the window is {window}", node.name);
+                    return Err(self.violation("bounds: a link keeps to its window", detail));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// After the last fault: every node reaches every other, the tables agree, all calls end, and
+    /// every node comes to rest.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub async fn rest(&self) -> Result<(), Violation> {
+        let calm = Instant::now();
+        self.0.traffic.stop();
+        self.all_reach_all(calm).await?;
+        self.all_list_all(calm).await?;
+        while self.0.traffic.open_calls() > 0 {
+            sleep(super::CHECK_EVERY).await;
+            self.check().await?;
+        }
+        self.comes_to_rest().await?;
+        self.check().await?;
+        self.0.traffic.check_end(self.0.plan.level == FaultLevel::None)
+    }
+
+    async fn all_reach_all(&self, calm: Instant) -> Result<(), Violation> {
+        let peers = self.running();
+        let asked = peers.iter().flat_map(|from| {
+            peers
+                .iter()
+                .filter(|to| to.info() != from.info())
+                .map(|to| self.reaches(from.clone(), to.clone(), calm))
+        });
+        join_all(asked).await.into_iter().collect()
+    }
+
+    async fn reaches(&self, from: Peer, to: Peer, calm: Instant) -> Result<(), Violation> {
+        let mut last = String::from("no answer");
+        loop {
+            let left = REACH_WITHIN.saturating_sub(calm.elapsed());
+            let ask =
+                async { from.request(to.info(), Frame::empty("NAME")).await?.collect().await };
+            match timeout(left, ask).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) => last = error.to_string(),
+                Err(_) => {
+                    let detail = format!("{} does not reach {}: {last}", from.info(), to.info());
+                    return Err(self.violation("liveness: all nodes reach all others", detail));
+                }
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// A listed node lists the other, or has said why not.
+    async fn all_list_all(&self, calm: Instant) -> Result<(), Violation> {
+        loop {
+            let wrong = self.one_sided().await;
+            let Some(detail) = wrong else { return Ok(()) };
+            if calm.elapsed() > LISTED_WITHIN {
+                let invariant = "rule 20: a listed node lists the other or says why not";
+                return Err(self.violation(invariant, detail));
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    async fn one_sided(&self) -> Option<String> {
+        let mut tables = Vec::new();
+        for node in &self.0.nodes {
+            let Ok(peer) = self.0.net.peer(&node.name) else { continue };
+            let list = peer.peers().list().await.ok()?;
+            let listed: Vec<_> = list
+                .iter()
+                .filter(|entry| entry.verified().is_some())
+                .map(|entry| entry.info().clone())
+                .collect();
+            tables.push((node, peer.info().clone(), listed));
+        }
+        for (node, me, listed) in &tables {
+            for (_, other, theirs) in &tables {
+                let told = node.told.borrow().get(other.id()).copied().unwrap_or(false);
+                if listed.contains(other) && !theirs.contains(me) && !told {
+                    return Some(format!("{me} lists {other}, which lists {theirs:?}"));
+                }
+            }
+        }
+        None
+    }
+
+    /// Nothing is open in a node, and nothing is held for others.
+    async fn comes_to_rest(&self) -> Result<(), Violation> {
+        let begun = Instant::now();
+        for node in &self.0.nodes {
+            let Ok(peer) = self.0.net.peer(&node.name) else { continue };
+            loop {
+                let status = peer.status().await;
+                let Some(held) = held(&status) else { break };
+                if begun.elapsed() > FLOOR_WITHIN {
+                    let detail = format!("{}: {held}", node.name);
+                    return Err(self.violation("bounds: a node at rest holds nothing", detail));
+                }
+                sleep(Duration::from_millis(70)).await;
+            }
+        }
+        sleep(REST).await;
+        Ok(())
+    }
+
+    /// Stops every node. Nothing of them is left.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub async fn end(&self) -> Result<(), Violation> {
+        let peers = self.running();
+        for node in &self.0.nodes {
+            self.0.traffic.end(&node.name);
+        }
+        self.end_in_turns(&self.0.net).await?;
+        let tasks: Vec<_> = peers
+            .iter()
+            .filter(|peer| !peer.node().tasks.is_empty())
+            .map(|peer| peer.info().to_string())
+            .collect();
+        if !tasks.is_empty() {
+            let detail = format!("tasks of {tasks:?} are running");
+            return Err(self.violation("rule 24: after the end of a node nothing is left", detail));
+        }
+        drop(peers);
+        sleep(GONE_WITHIN).await;
+        let open = self.0.net.wires().links();
+        if !open.is_empty() {
+            let detail = format!("connections are open: {open:?}");
+            return Err(self.violation("rule 24: after the end of a node nothing is left", detail));
+        }
+        let left = self.0.endpoints.borrow().iter().filter_map(std::sync::Weak::upgrade).count();
+        if left > 0 {
+            let detail = format!("{left} nodes are still in memory");
+            return Err(self.violation("rule 24: after the end of a node nothing is left", detail));
+        }
+        Ok(())
+    }
+
+    async fn end_in_turns(&self, net: &SimNetwork) -> Result<(), Violation> {
+        for (n, node) in self.0.nodes.iter().enumerate() {
+            if net.peer(&node.name).is_err() {
+                continue;
+            }
+            let begun = Instant::now();
+            if n % 2 == 0 {
+                net.stop(&node.name).await?;
+            } else {
+                net.crash(&node.name).await?;
+            }
+            if begun.elapsed() > Duration::from_secs(20) {
+                let detail = format!("{} took {:?}", node.name, begun.elapsed());
+                return Err(self.violation("rule 24: a node ends within its limit", detail));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a node holds that is not at rest. `None` if nothing.
+fn held(status: &Status) -> Option<String> {
+    let Status { half_open, partial_bytes, partial_replies, outgoing, dialling, .. } = status;
+    let nodes = [half_open, partial_bytes, partial_replies, outgoing, dialling];
+    let open = status
+        .links
+        .iter()
+        .find(|link| link.open > 0 || link.incomplete > 0 || link.in_hand > 0 || link.held > 0);
+    let busy = nodes.into_iter().any(|held| *held > 0) || !status.exchanges.is_empty();
+    (busy || open.is_some()).then(|| {
+        let exchanges = &status.exchanges;
+        format!(
+            "half_open {half_open}, partial_bytes {partial_bytes}, partial_replies \
+             {partial_replies}, outgoing {outgoing}, dialling {dialling}, {exchanges:?}, {open:?}"
+        )
+    })
+}
