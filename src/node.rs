@@ -28,7 +28,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -44,7 +44,7 @@ use crate::{
         meter::{MeterLimits, Meters},
     },
     overlay::{Address, Host, PeerId, PeerInfo, Scope},
-    sync::Mutex,
+    sync::{Mutex, watch},
     time::{Later, now},
     transport::{IdentityFault, Transport},
 };

@@ -1,12 +1,14 @@
 //! The clocks and the random numbers of a node: what a simulation replaces to be deterministic.
 
 use std::{
-    collections::hash_map::RandomState,
     fmt,
     hash::BuildHasher,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use tokio::{task::spawn_blocking, time::Instant};
 
 use crate::{fault_points::FaultPoint, overlay::Dice, sync::Mutex, transport::Simulated};
 
@@ -41,6 +43,7 @@ impl fmt::Debug for WallClock {
 pub(crate) struct Ambient {
     date: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     random: Arc<dyn Fn() -> u64 + Send + Sync>,
+    is_simulated: bool,
 }
 
 impl fmt::Debug for Ambient {
@@ -51,11 +54,38 @@ impl fmt::Debug for Ambient {
 
 impl Default for Ambient {
     fn default() -> Self {
-        Self {
-            date: Arc::new(SystemTime::now),
-            random: Arc::new(|| RandomState::new().hash_one(0)),
-        }
+        Self { date: Arc::new(system_date), random: Arc::new(system_random), is_simulated: false }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock of the system")]
+pub(crate) fn system_date() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A number that no other program can guess.
+#[expect(clippy::disallowed_types, reason = "the one place that draws random numbers")]
+pub(crate) fn system_random() -> u64 {
+    std::collections::hash_map::RandomState::new().hash_one(0)
+}
+
+/// The date at which a simulated network begins, since 1970. It is far enough from zero that the
+/// clock of a simulation can go back.
+const SIMULATED_DATE: Duration = Duration::from_secs(1 << 31);
+
+/// The time since 1970 on a simulated network that began at this instant of tokio's clock.
+fn simulated_time(began: Instant) -> Duration {
+    SIMULATED_DATE.saturating_add(began.elapsed())
+}
+
+/// The date on a simulated network that began at this instant of tokio's clock.
+#[cfg(feature = "test-utils")]
+pub(crate) fn simulated_date(began: Instant) -> SystemTime {
+    date(simulated_time(began))
+}
+
+fn date(since_1970: Duration) -> SystemTime {
+    UNIX_EPOCH.checked_add(since_1970).unwrap_or(UNIX_EPOCH)
 }
 
 impl Ambient {
@@ -63,10 +93,9 @@ impl Ambient {
     pub(crate) fn simulated(simulated: Simulated) -> Self {
         let dice = Mutex::new(Dice::new(simulated.seed()));
         Self {
-            date: Arc::new(move || {
-                UNIX_EPOCH.checked_add(simulated.since_1970()).unwrap_or(UNIX_EPOCH)
-            }),
+            date: Arc::new(move || date(simulated.wall_clock(simulated_time(simulated.began())))),
             random: Arc::new(move || dice.lock().next()),
+            is_simulated: true,
         }
     }
 
@@ -88,6 +117,19 @@ impl Ambient {
     /// A number that no other node can guess.
     pub(crate) fn random(&self) -> u64 {
         (self.random)()
+    }
+
+    /// Runs work that blocks, on a thread for such work. On a simulated network it runs in place:
+    /// the time at which a thread ends depends on the machine, and would decide what happens first.
+    /// `None` if the work panicked or the runtime has ended.
+    pub(crate) async fn blocking<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Option<R> {
+        if self.is_simulated {
+            return catch_unwind(AssertUnwindSafe(work)).ok();
+        }
+        spawn_blocking(work).await.ok()
     }
 
     /// The incarnation of a run that begins now: the date in microseconds, with random last bits.

@@ -25,7 +25,7 @@ use std::{fmt, rc::Rc, sync::Arc};
 
 use actix::prelude::{Actor, AsyncContext, Context, Recipient};
 use actix_rt::{Arbiter, System};
-use tokio::{runtime::Handle, sync::watch};
+use tokio::runtime::Handle;
 
 use self::{every::Closure, handlers::Entry};
 #[cfg(feature = "test-utils")]
@@ -53,6 +53,7 @@ use crate::{
     },
     reliable::{self, Outbox},
     session::Endpoint,
+    sync::watch,
     transport::{Transport, tcp::Tcp},
 };
 
@@ -270,7 +271,7 @@ impl Builder {
     /// The node's other actors stay on the arbiter where it was started, and handlers run on the
     /// arbiter where they were started. Workers therefore help when reading, writing and decoding
     /// are the bottleneck. Trade-off: each worker is one thread, and a message to a handler crosses
-    /// threads.
+    /// threads. A node in a simulated network (feature `test-utils`) has none.
     pub const fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
@@ -307,6 +308,10 @@ impl Builder {
         };
         let host = self.host.as_deref().map(str::parse::<Host>).transpose()?;
         on_arbiter()?;
+        #[cfg(feature = "test-utils")]
+        if self.workers > 0 && crate::peer::sim::ambient::is_running() {
+            return Err(StartError::WorkersInSimulation);
+        }
         let kept = match &self.outbox {
             Some(outbox) => outbox.load().await.map_err(StartError::Outbox)?,
             None => Vec::new(),

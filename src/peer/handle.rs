@@ -12,7 +12,6 @@ use std::{
 };
 
 use actix::prelude::{Addr, Recipient};
-use tokio::sync::watch;
 
 use crate::{
     connection::{Connections, OpenConnection},
@@ -26,6 +25,7 @@ use crate::{
     },
     reliable,
     session::Endpoint,
+    sync::watch,
 };
 
 /// A handle to a running node. Cheap to clone, `Send` and `Sync`: store it in an actor's field or
@@ -288,7 +288,7 @@ impl Peer {
         self.0.actor.send(End { politely }).await.ok();
         // Wait until the actor has ended as well.
         while stopped.changed().await.is_ok() {}
-        let report = stopped.borrow().clone();
+        let report = stopped.get();
         report.map(|report| (*report).clone()).unwrap_or_default()
     }
 

@@ -53,6 +53,7 @@
 //! # }
 //! ```
 
+pub(crate) mod ambient;
 mod disk;
 mod error;
 mod explore;
@@ -80,6 +81,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::history::History;
 pub use self::{
+    ambient::{SimRng, now, rng},
     disk::SimDisk,
     error::{NodeState, SimError, SimState},
     explore::{Explore, Found, LifeReport, Report},
@@ -91,7 +93,6 @@ pub use self::{
 pub use crate::fault_points::{FaultPoint, Sometimes};
 use crate::{
     fault_points::FaultPoints,
-    node::PeerEvent,
     overlay::Host,
     peer::{Builder, Peer, RegisterError},
     sync::Mutex,
@@ -116,7 +117,8 @@ pub struct SimNetwork(Rc<Inner>);
 
 struct Inner {
     wires: MemoryNetwork,
-    random: RefCell<fastrand::Rng>,
+    seed: u64,
+    random: RefCell<SimRng>,
     nodes: RefCell<BTreeMap<String, SimNode>>,
     history: Arc<Mutex<History>>,
     _recording: Recording,
@@ -148,7 +150,8 @@ impl SimNetwork {
         let recording = wires.record(move |event| recorded.lock().wire(event));
         Self(Rc::new(Inner {
             wires,
-            random: RefCell::new(fastrand::Rng::with_seed(seed)),
+            seed,
+            random: RefCell::new(SimRng::new(seed)),
             nodes: RefCell::default(),
             history,
             _recording: recording,
@@ -186,7 +189,7 @@ impl SimNetwork {
         let runtime = runtime.enable_all().start_paused(true).build().map_err(SimError::Runtime)?;
         actix_rt::System::with_tokio_rt(|| runtime).block_on(async {
             self.0.history.lock().begin();
-            self.0.wires.begin();
+            let _ambient = ambient::set(self.0.seed, self.0.wires.begin());
             let limit = self.0.limit.get();
             let ended = timeout(limit, test(self.clone())).await;
             for peer in self.peers() {
@@ -295,10 +298,7 @@ impl SimNetwork {
         actix_rt::spawn(async move {
             while let Some(event) = events.next().await {
                 let Some(inner) = network.upgrade() else { break };
-                // That event depends on the real clock.
-                if !matches!(event, PeerEvent::StoodStill { .. }) {
-                    inner.history.lock().note(&name, format_args!("{event:?}"));
-                }
+                inner.history.lock().note(&name, format_args!("{event:?}"));
             }
         });
     }
@@ -405,14 +405,13 @@ impl SimNetwork {
     /// A random number of the range, determined by the seed; the start of an empty range.
     #[must_use]
     pub fn random(&self, range: Range<u64>) -> u64 {
-        if range.is_empty() { range.start } else { self.0.random.borrow_mut().u64(range) }
+        self.0.random.borrow_mut().u64(range)
     }
 
     /// A random element, determined by the seed; `None` if the slice is empty.
     #[must_use]
     pub fn pick<'a, T>(&self, of: &'a [T]) -> Option<&'a T> {
-        let len = u64::try_from(of.len()).unwrap_or(u64::MAX);
-        usize::try_from(self.random(0..len)).ok().and_then(|at| of.get(at))
+        self.0.random.borrow_mut().pick(of)
     }
 
     /// Shuffles the slice, in an order determined by the seed.

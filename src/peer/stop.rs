@@ -7,10 +7,7 @@ use std::{
 
 use actix::prelude::Addr;
 use serde::Serialize;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     fault_points::{Sometimes, reached},
@@ -21,6 +18,7 @@ use crate::{
         table::PeerListActor,
     },
     session::Endpoint,
+    sync::watch,
     time::Later,
 };
 

@@ -5,7 +5,7 @@ mod given_up;
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use actix::prelude::{Actor, Addr, Context, Handler, Message, MessageResult};
-use tokio::{runtime::Handle, sync::watch, time::timeout};
+use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     fault_points::{Sometimes, reached},
@@ -20,7 +20,7 @@ use crate::{
     },
     peer::supervision::{Guard, stop_at_abort},
     session::Endpoint,
-    sync::Mutex,
+    sync::{Mutex, watch},
     time::now,
 };
 
@@ -161,7 +161,7 @@ impl Peers {
         let work: Work<R> = Arc::new(work);
         let mut actor = self.actor.clone();
         loop {
-            let address = actor.borrow_and_update().clone().ok_or(NodeDown)?;
+            let address = actor.get_and_see().ok_or(NodeDown)?;
             if let Ok(result) = address.send(WithTable(Arc::clone(&work))).await {
                 return Ok(result);
             }
@@ -382,7 +382,7 @@ impl Peers {
     #[cfg(feature = "test-utils")]
     #[expect(clippy::panic, reason = "the purpose of the method")]
     pub(crate) async fn crash(&self) {
-        let address = self.actor.borrow().clone();
+        let address = self.actor.get();
         if let Some(address) = address {
             let crash: Work<()> = Arc::new(|_, _| panic!("crash on request"));
             address.send(WithTable(crash)).await.ok();

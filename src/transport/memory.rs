@@ -104,10 +104,10 @@ impl MemoryNetwork {
         network
     }
 
-    /// Starts the clock of the network if it has not started. A network that is created outside of
-    /// a runtime starts it at the first node or record, as the paused clock does not exist before.
-    pub(crate) fn begin(&self) {
-        self.lock().tap.began();
+    /// Starts the clock of the network, and returns the time. A network that is created outside of
+    /// a runtime otherwise starts it with its first node or event.
+    pub(crate) fn begin(&self) -> Instant {
+        self.lock().tap.begin()
     }
 
     /// The transport of a node on `host`. Several nodes may share a host, on different ports.
