@@ -58,18 +58,13 @@ impl Default for Ambient {
     }
 }
 
-/// The date at which a simulated network begins, since 1970. It is far enough from zero that the
-/// clock of a simulation can go back.
-const SIMULATED_DATE: Duration = Duration::from_secs(1 << 31);
-
 impl Ambient {
     /// The clock and the random numbers of a node on a simulated network.
-    pub(crate) fn simulated(Simulated { began, seed }: Simulated) -> Self {
-        let dice = Mutex::new(Dice::new(seed));
+    pub(crate) fn simulated(simulated: Simulated) -> Self {
+        let dice = Mutex::new(Dice::new(simulated.seed()));
         Self {
             date: Arc::new(move || {
-                let since = SIMULATED_DATE.saturating_add(began.elapsed());
-                UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
+                UNIX_EPOCH.checked_add(simulated.since_1970()).unwrap_or(UNIX_EPOCH)
             }),
             random: Arc::new(move || dice.lock().next()),
         }
