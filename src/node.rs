@@ -15,6 +15,7 @@ mod refusal;
 pub(crate) mod revocable;
 mod threads;
 mod verification;
+pub(crate) mod watch;
 
 use std::{
     collections::BTreeMap,
@@ -43,7 +44,7 @@ use crate::{
         meter::{MeterLimits, Meters},
     },
     overlay::{Address, Host, PeerId, PeerInfo, Scope},
-    sync::{Mutex, watch},
+    sync::Mutex,
     time::{Later, now},
     transport::{IdentityFault, Transport},
 };

@@ -33,7 +33,7 @@ use crate::node::WallClock;
 use crate::{
     connection::Connections,
     frame::TypeCode,
-    node::{Ambient, Config, EventBus, Node, PeerEvent, Threads},
+    node::{Ambient, Config, EventBus, Node, PeerEvent, Threads, watch},
     overlay::{
         Address, Direct, Host, JoinPolicy, PeerId, PeerInfo, PeerList, QuitPolicy, Router, Scope,
         Stabilizer,
@@ -53,7 +53,6 @@ use crate::{
     },
     reliable::{self, Outbox},
     session::Endpoint,
-    sync::watch,
     transport::{Transport, tcp::Tcp},
 };
 

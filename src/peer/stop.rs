@@ -10,14 +10,13 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    node::{AbortedExchange, PeerEvent},
+    node::{AbortedExchange, PeerEvent, watch},
     peer::{
         Peers,
         joining::leaving::{say_goodbye, say_goodbye_over_links},
         table::PeerListActor,
     },
     session::Endpoint,
-    sync::watch,
     time::Later,
 };
 

@@ -12,6 +12,7 @@ use crate::{
     node::{
         PeerEvent, Removed,
         log::{LogKind, warn_some},
+        watch,
     },
     overlay::{
         Added, Candidate, Contacts, Envelope, Hop, Introductions, Learned, Moves, PeerEntry,
@@ -19,7 +20,7 @@ use crate::{
     },
     peer::supervision::{Guard, stop_at_abort},
     session::Endpoint,
-    sync::{Mutex, watch},
+    sync::Mutex,
     time::now,
 };
 
