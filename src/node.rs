@@ -13,6 +13,8 @@ pub(crate) mod membership;
 pub(crate) mod metrics;
 mod refusal;
 pub(crate) mod revocable;
+#[cfg(feature = "test-utils")]
+pub(crate) mod simulation;
 mod threads;
 mod verification;
 pub(crate) mod watch;

@@ -308,7 +308,7 @@ impl Builder {
         let host = self.host.as_deref().map(str::parse::<Host>).transpose()?;
         on_arbiter()?;
         #[cfg(feature = "test-utils")]
-        if self.workers > 0 && crate::peer::sim::ambient::is_running() {
+        if self.workers > 0 && crate::node::simulation::is_running() {
             return Err(StartError::WorkersInSimulation);
         }
         let kept = match &self.outbox {
