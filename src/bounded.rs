@@ -1,9 +1,8 @@
 //! Layer 1: a map with a capacity, which evicts the entry with the lowest rank.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    hash::Hash,
-};
+use std::{collections::BTreeSet, hash::Hash};
+
+use indexmap::IndexMap;
 
 /// Values by key, at most `capacity` of them, each with a rank: the time of its insertion, of its
 /// last use, or of its expiry. A new entry evicts the one with the lowest rank. Of equal ranks, the
@@ -13,7 +12,7 @@ use std::{
 #[derive(Clone, Debug)]
 pub(crate) struct BoundedMap<K, V, R> {
     capacity: usize,
-    entries: HashMap<K, (R, V)>,
+    entries: IndexMap<K, (R, V)>,
     /// The same keys, the lowest rank first.
     order: BTreeSet<(R, K)>,
 }
@@ -21,7 +20,7 @@ pub(crate) struct BoundedMap<K, V, R> {
 impl<K: Clone + Eq + Hash + Ord, V, R: Copy + Ord> BoundedMap<K, V, R> {
     /// An empty map. With capacity 0 it stays empty.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { capacity, entries: HashMap::new(), order: BTreeSet::new() }
+        Self { capacity, entries: IndexMap::new(), order: BTreeSet::new() }
     }
 
     /// The value of a key.
@@ -59,7 +58,7 @@ impl<K: Clone + Eq + Hash + Ord, V, R: Copy + Ord> BoundedMap<K, V, R> {
 
     /// Removes a key, and returns its value.
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        let (key, (rank, value)) = self.entries.remove_entry(key)?;
+        let (key, (rank, value)) = self.entries.swap_remove_entry(key)?;
         self.order.remove(&(rank, key));
         Some(value)
     }
@@ -73,7 +72,7 @@ impl<K: Clone + Eq + Hash + Ord, V, R: Copy + Ord> BoundedMap<K, V, R> {
 
     fn remove_first(&mut self) {
         if let Some((_, key)) = self.order.pop_first() {
-            self.entries.remove(&key);
+            self.entries.swap_remove(&key);
         }
     }
 

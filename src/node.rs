@@ -13,8 +13,11 @@ pub(crate) mod membership;
 pub(crate) mod metrics;
 mod refusal;
 pub(crate) mod revocable;
+#[cfg(feature = "test-utils")]
+pub(crate) mod simulation;
 mod threads;
 mod verification;
+pub(crate) mod watch;
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +31,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

@@ -1,7 +1,6 @@
 //! The table from codes to handlers.
 
 use std::{
-    collections::HashMap,
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
@@ -12,6 +11,7 @@ use std::{
 
 use actix::prelude::{MailboxError, Message, Recipient};
 use futures::future::BoxFuture;
+use indexmap::IndexMap;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -200,9 +200,9 @@ impl Route {
 /// The table from code to route, shared by all connections of a node and changed while it runs.
 #[derive(Debug)]
 pub(crate) struct Routes {
-    table: RwLock<HashMap<TypeCode, Route>>,
+    table: RwLock<IndexMap<TypeCode, Route>>,
     /// Lengths that the application has set for codes, whatever their handler.
-    lengths: Mutex<HashMap<TypeCode, u32>>,
+    lengths: Mutex<IndexMap<TypeCode, u32>>,
     /// The routes of the well-known codes, until they are switched on.
     off: Mutex<Vec<(TypeCode, Route)>>,
     /// The maximum length of data that is buffered whole.
@@ -222,7 +222,7 @@ impl Routes {
         }
     }
 
-    fn lengths(&self) -> MutexGuard<'_, HashMap<TypeCode, u32>> {
+    fn lengths(&self) -> MutexGuard<'_, IndexMap<TypeCode, u32>> {
         self.lengths.lock()
     }
 
@@ -236,7 +236,7 @@ impl Routes {
         });
     }
 
-    fn change<R>(&self, change: impl FnOnce(&mut HashMap<TypeCode, Route>) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut IndexMap<TypeCode, Route>) -> R) -> R {
         let result = change(&mut self.table.write());
         self.version.fetch_add(1, Ordering::Release);
         result
@@ -271,7 +271,7 @@ impl Routes {
     }
 
     pub(crate) fn remove(&self, code: TypeCode) -> Option<Route> {
-        self.change(|table| table.remove(&code))
+        self.change(|table| table.swap_remove(&code))
     }
 
     /// The maximum length of data that any route buffers whole.
@@ -318,6 +318,6 @@ impl Routes {
     /// Drops all handlers.
     pub(crate) fn clear(&self) {
         self.keep_off(Vec::new());
-        self.change(HashMap::clear);
+        self.change(IndexMap::clear);
     }
 }

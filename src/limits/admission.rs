@@ -1,11 +1,11 @@
 //! The admission of connections to a node, shared by its listener and its connections.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{Arc, MutexGuard},
 };
 
+use indexmap::IndexMap;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -23,7 +23,7 @@ pub(crate) struct ConnectionAdmission(Mutex<AdmissionState>);
 struct AdmissionState {
     limiter: ConnectionLimiter,
     /// Dropped when a half-open connection has to be closed.
-    half_open: HashMap<ConnectionId, oneshot::Sender<()>>,
+    half_open: IndexMap<ConnectionId, oneshot::Sender<()>>,
 }
 
 impl fmt::Debug for ConnectionAdmission {
@@ -37,7 +37,7 @@ impl fmt::Debug for ConnectionAdmission {
 impl ConnectionAdmission {
     pub(crate) fn new(config: ConnectionLimits) -> Arc<Self> {
         let limiter = ConnectionLimiter::new(config);
-        Arc::new(Self(Mutex::new(AdmissionState { limiter, half_open: HashMap::new() })))
+        Arc::new(Self(Mutex::new(AdmissionState { limiter, half_open: IndexMap::new() })))
     }
 
     fn lock(&self) -> MutexGuard<'_, AdmissionState> {
@@ -63,7 +63,7 @@ impl ConnectionAdmission {
         let (id, oldest) = state.limiter.admit(from, now())?;
         let (keep, displaced) = oneshot::channel();
         state.half_open.insert(id, keep);
-        let other = oldest.and_then(|id| state.half_open.remove(&id));
+        let other = oldest.and_then(|id| state.half_open.swap_remove(&id));
         drop(state);
         let permit =
             ConnectionPermit { admission: Arc::clone(self), id, displaced: Some(displaced) };
@@ -93,7 +93,7 @@ impl ConnectionPermit {
     pub(crate) fn header_complete(&self) {
         let mut state = self.admission.lock();
         state.limiter.header_complete(self.id);
-        state.half_open.remove(&self.id);
+        state.half_open.swap_remove(&self.id);
     }
 }
 
@@ -101,6 +101,6 @@ impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut state = self.admission.lock();
         state.limiter.closed(self.id);
-        state.half_open.remove(&self.id);
+        state.half_open.swap_remove(&self.id);
     }
 }

@@ -2,10 +2,9 @@
 //!
 //! Sans-I/O: the limiter decides, and the listener acts on it.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Instant,
-};
+use std::{collections::BTreeMap, time::Instant};
+
+use indexmap::IndexMap;
 
 use crate::{
     limits::{
@@ -58,10 +57,10 @@ struct SourceConnections {
 pub(crate) struct ConnectionLimiter {
     config: ConnectionLimits,
     rate_limiter: RateLimiter<Source>,
-    sources: HashMap<Source, SourceConnections>,
+    sources: IndexMap<Source, SourceConnections>,
     /// Sorted by number, so that the oldest is first.
     half_open: BTreeMap<ConnectionId, Source>,
-    open: HashMap<ConnectionId, Source>,
+    open: IndexMap<ConnectionId, Source>,
     next: ConnectionId,
 }
 
@@ -71,9 +70,9 @@ impl ConnectionLimiter {
         Self {
             config,
             rate_limiter: RateLimiter::new(rate, MAX_REMEMBERED),
-            sources: HashMap::new(),
+            sources: IndexMap::new(),
             half_open: BTreeMap::new(),
-            open: HashMap::new(),
+            open: IndexMap::new(),
             next: 0,
         }
     }
@@ -135,12 +134,12 @@ impl ConnectionLimiter {
     /// Notes that a connection has ended.
     pub(crate) fn closed(&mut self, id: ConnectionId) {
         self.header_complete(id);
-        if let Some(source) = self.open.remove(&id)
+        if let Some(source) = self.open.swap_remove(&id)
             && let Some(counts) = self.sources.get_mut(&source)
         {
             counts.open -= 1;
             if counts.open == 0 {
-                self.sources.remove(&source);
+                self.sources.swap_remove(&source);
             }
         }
     }

@@ -4,13 +4,14 @@
 //! of a source share it, and a read updates it once.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
+
+use indexmap::IndexMap;
 
 use crate::{
     limits::{gcra, source::Source},
@@ -124,7 +125,7 @@ impl Meter {
 #[derive(Debug)]
 pub(crate) struct Meters {
     limits: MeterLimits,
-    known: Mutex<HashMap<Source, Arc<Meter>>>,
+    known: Mutex<IndexMap<Source, Arc<Meter>>>,
 }
 
 impl Meters {
@@ -149,7 +150,7 @@ impl Meters {
 
 /// Forgets sources that have no connection and are not ahead of their rate. If that is not enough,
 /// forgets the one that is the least ahead.
-fn forget(known: &mut HashMap<Source, Arc<Meter>>, now: Instant) {
+fn forget(known: &mut IndexMap<Source, Arc<Meter>>, now: Instant) {
     let used = |meter: &Arc<Meter>| Arc::strong_count(meter) > 1;
     if known.len() < MAX_REMEMBERED {
         return;
@@ -160,7 +161,7 @@ fn forget(known: &mut HashMap<Source, Arc<Meter>>, now: Instant) {
         && let Some((first, _)) = idle().min_by_key(|(source, meter)| (meter.arrival(), *source))
     {
         let first = first.clone();
-        known.remove(&first);
+        known.swap_remove(&first);
     }
 }
 

@@ -4,12 +4,12 @@
 //! errors of honest peers do not add up. A ban expires, and the next one is twice as long.
 
 use std::{
-    collections::HashMap,
     fmt,
     net::IpAddr,
     time::{Duration, Instant},
 };
 
+use indexmap::IndexMap;
 use serde::Serialize;
 
 use crate::{
@@ -160,12 +160,12 @@ struct OffenderRecord {
 #[derive(Debug)]
 pub(crate) struct PeerScores {
     config: ScoreConfig,
-    known: HashMap<Offender, OffenderRecord>,
+    known: IndexMap<Offender, OffenderRecord>,
 }
 
 impl PeerScores {
     pub(crate) fn new(config: ScoreConfig) -> Self {
-        Self { config, known: HashMap::new() }
+        Self { config, known: IndexMap::new() }
     }
 
     fn faded(&self, record: &OffenderRecord, now: Instant) -> f64 {
@@ -217,7 +217,7 @@ impl PeerScores {
 
     /// Ends a ban and forgets all points. Returns the reason of the ban.
     pub(crate) fn unban(&mut self, whom: &Offender) -> Option<Misbehavior> {
-        self.known.remove(whom)?.ban.map(|(_, why)| why)
+        self.known.swap_remove(whom)?.ban.map(|(_, why)| why)
     }
 
     /// Ends the bans that have expired.
@@ -268,7 +268,7 @@ impl PeerScores {
             end.cmp(&others_end).then(points.total_cmp(&others)).then(one.0.cmp(other.0))
         });
         let fewest = fewest.map(|(fewest, _)| fewest.clone());
-        fewest.is_some_and(|fewest| self.known.remove(&fewest).is_some())
+        fewest.is_some_and(|fewest| self.known.swap_remove(&fewest).is_some())
     }
 }
 

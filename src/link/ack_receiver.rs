@@ -2,9 +2,11 @@
 //! ([protocol](crate::protocol#recognising-repetitions)).
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
+
+use indexmap::IndexMap;
 
 use crate::{
     link::{Reason, Sequenced},
@@ -62,7 +64,7 @@ const MAX_INCARNATIONS: usize = 4;
 #[derive(Debug, Default)]
 pub struct AckReceiver {
     /// The incarnations of each sender and series, at least one and at most [`MAX_INCARNATIONS`].
-    senders: HashMap<(PeerId, u64), Vec<IncarnationState>>,
+    senders: IndexMap<(PeerId, u64), Vec<IncarnationState>>,
     /// The number of entries in all `failed` maps.
     failures: usize,
 }

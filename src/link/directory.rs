@@ -2,10 +2,12 @@
 //! in classic exchanges ([protocol](crate::protocol#opening)).
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     time::{Duration, Instant},
 };
+
+use indexmap::{IndexMap, IndexSet};
 
 use crate::{
     bounded::BoundedMap,
@@ -97,10 +99,10 @@ struct Open {
 pub struct PeerDirectory {
     me: PeerId,
     config: PeerDirectoryConfig,
-    peers: HashMap<Address, PeerState>,
+    peers: IndexMap<Address, PeerState>,
     /// Ranked by the time until which each is not dialled. No address is in `peers` as well.
     unlinked: BoundedMap<Address, Unlinked, Instant>,
-    links: HashMap<LinkId, Open>,
+    links: IndexMap<LinkId, Open>,
     /// The links that are being closed, with the number of open exchanges on them.
     leaving: BTreeMap<LinkId, usize>,
 }
@@ -112,9 +114,9 @@ impl PeerDirectory {
         Self {
             me,
             config,
-            peers: HashMap::new(),
+            peers: IndexMap::new(),
             unlinked: BoundedMap::new(MAX_REMEMBERED),
-            links: HashMap::new(),
+            links: IndexMap::new(),
             leaving: BTreeMap::new(),
         }
     }
@@ -154,7 +156,7 @@ impl PeerDirectory {
     }
 
     /// The links whose end a dial waits for.
-    fn awaited(&self) -> HashSet<LinkId> {
+    fn awaited(&self) -> IndexSet<LinkId> {
         let awaited = |entry: &PeerState| match entry {
             PeerState::Dialling { after, .. } => {
                 after.filter(|link| self.leaving.contains_key(link))
@@ -195,7 +197,7 @@ impl PeerDirectory {
     /// Notes that a dial was cancelled without a result.
     pub fn dial_cancelled(&mut self, to: &Address) {
         if matches!(self.peers.get(to), Some(PeerState::Dialling { .. })) {
-            self.peers.remove(to);
+            self.peers.swap_remove(to);
         }
     }
 
@@ -215,7 +217,7 @@ impl PeerDirectory {
     /// Replaces a dial, or an earlier state without a link. No effect on a peer with a link.
     fn set_unlinked(&mut self, to: &Address, unlinked: Unlinked, until: Instant) {
         if !matches!(self.peers.get(to), Some(PeerState::Open { .. })) {
-            self.peers.remove(to);
+            self.peers.swap_remove(to);
             self.unlinked.insert(to.clone(), unlinked, until);
         }
     }
@@ -284,7 +286,7 @@ impl PeerDirectory {
             self.peers.insert(to.clone(), PeerState::Open { link });
         }
         if let Some(loses) = loses {
-            let busy = self.links.remove(&loses).map_or(0, |open| open.busy);
+            let busy = self.links.swap_remove(&loses).map_or(0, |open| open.busy);
             self.leaving.insert(loses, busy);
         }
         loses
@@ -326,9 +328,9 @@ impl PeerDirectory {
     }
 
     fn take(&mut self, link: LinkId) -> Option<Open> {
-        let open = self.links.remove(&link)?;
+        let open = self.links.swap_remove(&link)?;
         if matches!(self.peers.get(&open.to), Some(PeerState::Open { link: l }) if *l == link) {
-            self.peers.remove(&open.to);
+            self.peers.swap_remove(&open.to);
         }
         Some(open)
     }

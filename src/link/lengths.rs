@@ -1,8 +1,7 @@
 //! The longest messages that the other side accepts, by code.
 
-use std::collections::HashMap;
-
 use bytes::{Buf, Bytes};
+use indexmap::IndexMap;
 
 use crate::frame::TypeCode;
 
@@ -19,7 +18,7 @@ pub(crate) const MAX_IN_HELLO: usize = 128;
 /// The lengths that a remote has sent.
 #[derive(Debug, Default)]
 pub(super) struct Lengths {
-    by_code: HashMap<TypeCode, u32>,
+    by_code: IndexMap<TypeCode, u32>,
     /// Whether `default` applies to each code that is not listed.
     complete: bool,
     default: u32,
@@ -30,7 +29,8 @@ pub(super) struct Lengths {
 impl Lengths {
     /// The lengths in a hello. `default` applies to all other codes.
     pub(super) fn new(told: &[(TypeCode, u32)], default: u32) -> Self {
-        let mut lengths = Self { by_code: HashMap::new(), complete: true, default, least: default };
+        let mut lengths =
+            Self { by_code: IndexMap::new(), complete: true, default, least: default };
         for (code, length) in told {
             lengths.set(*code, *length);
         }

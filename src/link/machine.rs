@@ -1,11 +1,12 @@
 //! The state of a link.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
+use indexmap::IndexMap;
 
 use crate::{
     frame::{FrameError, TypeCode},
@@ -85,7 +86,7 @@ pub struct Link {
     pub(super) theirs: Option<Hello>,
     pub(super) phase: LinkPhase,
     pub(super) events: Vec<LinkEvent>,
-    pub(super) exchanges: HashMap<u32, Exchange>,
+    pub(super) exchanges: IndexMap<u32, Exchange>,
     /// Requests and long messages of the other side that are open.
     pub(super) open_in: u32,
     /// Requests of this side that are open.
@@ -140,7 +141,7 @@ impl Link {
             theirs: None,
             phase: LinkPhase::Greeting,
             events: Vec::new(),
-            exchanges: HashMap::new(),
+            exchanges: IndexMap::new(),
             open_in: 0,
             open_out: 0,
             next_number: if role == Role::Dialler { 1 } else { 2 },
@@ -357,7 +358,7 @@ impl Link {
             let incomplete = |(number, open): (u32, Exchange)| {
                 matches!(open, Exchange::OneWayIn).then_some(number)
             };
-            self.incomplete = self.exchanges.drain().filter_map(incomplete).collect();
+            self.incomplete = self.exchanges.drain(..).filter_map(incomplete).collect();
             self.events.push(LinkEvent::Closed { reason, remote });
         }
     }
@@ -376,7 +377,7 @@ impl Link {
 
     /// Removes an exchange that has ended for this side.
     pub(super) fn forget(&mut self, exchange: u32) {
-        match self.exchanges.remove(&exchange) {
+        match self.exchanges.swap_remove(&exchange) {
             Some(Exchange::RequestOut { .. }) => self.open_out -= 1,
             Some(Exchange::RequestIn { .. } | Exchange::OneWayIn) => self.open_in -= 1,
             Some(Exchange::OneWayOut { .. }) | None => {}

@@ -1,14 +1,20 @@
 //! The clocks and the random numbers of a node: what a simulation replaces to be deterministic.
 
 use std::{
-    collections::hash_map::RandomState,
     fmt,
     hash::BuildHasher,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{overlay::Dice, sync::Mutex, transport::Simulated};
+use tokio::{task::spawn_blocking, time::Instant};
+
+use crate::{
+    overlay::Dice,
+    sync::Mutex,
+    transport::{SIMULATED_DATE, Simulated},
+};
 
 /// The last bits of an incarnation, which are random: some 65 ms. Two runs of a node that begin at
 /// the same date have different incarnations, as on a machine whose clock stops while it is off.
@@ -41,6 +47,7 @@ impl fmt::Debug for WallClock {
 pub(crate) struct Ambient {
     date: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     random: Arc<dyn Fn() -> u64 + Send + Sync>,
+    is_simulated: bool,
 }
 
 impl fmt::Debug for Ambient {
@@ -51,11 +58,24 @@ impl fmt::Debug for Ambient {
 
 impl Default for Ambient {
     fn default() -> Self {
-        Self {
-            date: Arc::new(SystemTime::now),
-            random: Arc::new(|| RandomState::new().hash_one(0)),
-        }
+        Self { date: Arc::new(system_date), random: Arc::new(system_random), is_simulated: false }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock of the system")]
+pub(crate) fn system_date() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A number that no other program can guess.
+#[expect(clippy::disallowed_types, reason = "the one place that draws random numbers")]
+pub(crate) fn system_random() -> u64 {
+    std::collections::hash_map::RandomState::new().hash_one(0)
+}
+
+/// The date on a simulated network that began at this instant of tokio's clock.
+pub(crate) fn simulated_date(began: Instant) -> SystemTime {
+    UNIX_EPOCH.checked_add(SIMULATED_DATE.saturating_add(began.elapsed())).unwrap_or(UNIX_EPOCH)
 }
 
 impl Ambient {
@@ -67,6 +87,7 @@ impl Ambient {
                 UNIX_EPOCH.checked_add(simulated.since_1970()).unwrap_or(UNIX_EPOCH)
             }),
             random: Arc::new(move || dice.lock().next()),
+            is_simulated: true,
         }
     }
 
@@ -88,6 +109,19 @@ impl Ambient {
     /// A number that no other node can guess.
     pub(crate) fn random(&self) -> u64 {
         (self.random)()
+    }
+
+    /// Runs work that blocks, on a thread for such work. On a simulated network it runs in place:
+    /// the time at which a thread ends depends on the machine, and would decide what happens first.
+    /// `None` if the work panicked or the runtime has ended.
+    pub(crate) async fn blocking<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Option<R> {
+        if self.is_simulated {
+            return catch_unwind(AssertUnwindSafe(work)).ok();
+        }
+        spawn_blocking(work).await.ok()
     }
 
     /// The incarnation of a run that begins now: the date in microseconds, with random last bits.

@@ -1,7 +1,8 @@
 //! The contacts with which a node retries to join in the background.
 
-use std::{collections::HashMap, sync::MutexGuard};
+use std::sync::MutexGuard;
 
+use indexmap::IndexMap;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,7 @@ pub(crate) struct Joins {
 
 #[derive(Debug, Default)]
 struct Contacts {
-    retries: HashMap<Address, Retry>,
+    retries: IndexMap<Address, Retry>,
     next: u64,
 }
 
@@ -95,20 +96,20 @@ impl Joins {
         let mut contacts = self.lock();
         let known = contacts.retries.get(&again.contact);
         if known.is_some_and(|retry| retry.again.number == again.number) {
-            contacts.retries.remove(&again.contact);
+            contacts.retries.swap_remove(&again.contact);
         }
     }
 
     /// Ends the retries of one contact.
     pub(crate) fn end(&self, contact: &Address) {
-        if let Some(retry) = self.lock().retries.remove(contact) {
+        if let Some(retry) = self.lock().retries.swap_remove(contact) {
             retry.again.ended.cancel();
         }
     }
 
     /// Ends all retries.
     pub(crate) fn end_all(&self) {
-        self.lock().retries.drain().for_each(|(_, retry)| retry.again.ended.cancel());
+        self.lock().retries.drain(..).for_each(|(_, retry)| retry.again.ended.cancel());
     }
 }
 

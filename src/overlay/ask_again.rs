@@ -2,9 +2,11 @@
 //! up.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     time::{Duration, Instant},
 };
+
+use indexmap::IndexMap;
 
 use crate::{
     frame::{Frame, TypeCode},
@@ -32,7 +34,7 @@ const LONGEST_REST: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 pub(super) struct AskAgain {
     /// At most one for each peer that is remembered as given up.
-    plans: HashMap<PeerInfo, Plan>,
+    plans: IndexMap<PeerInfo, Plan>,
     /// The peers that could still be asked in this sweep, ordered by the time when they are due.
     waiting: VecDeque<PeerInfo>,
 }
@@ -69,7 +71,7 @@ impl AskAgain {
         let mut before = std::mem::take(&mut self.plans);
         let mut all = Vec::new();
         for known in given_up {
-            let plan = before.remove(known.info()).unwrap_or_default();
+            let plan = before.swap_remove(known.info()).unwrap_or_default();
             self.plans.insert(known.info().clone(), plan);
             let is_away = now.saturating_duration_since(known.at()) < AWAY;
             if !plan.moved && !is_away {
@@ -107,7 +109,7 @@ impl AskAgain {
             return Some(AskedAgain::Unreachable);
         }
         let answers_pong = plan.answers_pong;
-        self.plans.remove(peer);
+        self.plans.swap_remove(peer);
         // The network works again, so the other peers are asked without waiting for their time.
         Some(AskedAgain::Back { answers_pong, next: self.next(now) })
     }
@@ -186,7 +188,7 @@ mod tests {
     fn a_hundred_dead_peers_cost_sixteen_questions_in_a_sweep_and_take_turns() {
         let (list, mut now) = torn(100);
         let mut again = AskAgain::default();
-        let mut times = HashMap::new();
+        let mut times = IndexMap::new();
         for _ in 0..40 {
             now += 5 * SECOND;
             let asks = again.tick(list.given_up(now), now);

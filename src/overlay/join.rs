@@ -6,10 +6,9 @@ mod failure;
 mod report;
 mod step;
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use indexmap::IndexSet;
 
 use crate::{
     frame::{Frame, TypeCode},
@@ -85,8 +84,8 @@ pub struct JoinWalk {
     again: Vec<Visit>,
     pauses: u32,
     turn: u64,
-    seen_addresses: HashSet<Address>,
-    seen_ids: HashSet<PeerId>,
+    seen_addresses: IndexSet<Address>,
+    seen_ids: IndexSet<PeerId>,
     report: JoinReport,
 }
 
@@ -98,8 +97,8 @@ impl JoinWalk {
         let contact =
             Visit { to: contact, whom: None, listed_by: None, hops, again: false, named: false };
         Self {
-            seen_addresses: HashSet::from([me.address().clone()]),
-            seen_ids: HashSet::from([me.id().clone()]),
+            seen_addresses: IndexSet::from([me.address().clone()]),
+            seen_ids: IndexSet::from([me.id().clone()]),
             to_visit: vec![contact],
             again: Vec::new(),
             pauses: 0,

@@ -1,9 +1,8 @@
 //! Whether the peers that this node lists also list it, and when it introduces itself again.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use indexmap::IndexMap;
 
 use crate::{
     frame::{Frame, TypeCode},
@@ -140,7 +139,7 @@ struct IntroductionState {
 
 /// The state of each listed peer. At most one entry for each peer in the table.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Introductions(HashMap<PeerInfo, IntroductionState>);
+pub(crate) struct Introductions(IndexMap<PeerInfo, IntroductionState>);
 
 impl Introductions {
     fn known(&mut self, peer: &PeerInfo) -> &mut IntroductionState {

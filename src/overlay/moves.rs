@@ -1,9 +1,8 @@
 //! Ids that are reported at another address than the one in the table.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use indexmap::IndexMap;
 
 use crate::overlay::{Address, PeerId};
 
@@ -35,7 +34,7 @@ struct Move {
 /// Ids that were claimed at another address than the listed one in the last ten minutes, at most
 /// 64 of them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Moves(HashMap<PeerId, Move>);
+pub(crate) struct Moves(IndexMap<PeerId, Move>);
 
 impl Moves {
     fn note(&mut self, id: &PeerId, now: Instant) -> Option<&mut Move> {
@@ -47,7 +46,7 @@ impl Moves {
             // Evicts the id whose last claim is the oldest.
             let idle = self.0.iter().filter(|(_, known)| !known.under_way);
             let oldest = idle.min_by_key(|(_, known)| known.claimed).map(|(id, _)| id.clone())?;
-            self.0.remove(&oldest);
+            self.0.swap_remove(&oldest);
         }
         let new = Move { under_way: false, claimed: now, reported: None, moved: None };
         Some(self.0.entry(id.clone()).or_insert(new))

@@ -1,10 +1,9 @@
 //! The ping sweep: asks every known peer whether it is alive, and removes the peers that are not
 //! ([protocol](crate::protocol#ping)).
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use indexmap::IndexMap;
 
 use crate::{
     frame::{Frame, TypeCode},
@@ -58,7 +57,7 @@ pub struct PingSweep {
     sweeps: u32,
     /// When the sweep was last active.
     last: Option<Instant>,
-    known: HashMap<PeerInfo, SweepState>,
+    known: IndexMap<PeerInfo, SweepState>,
     again: AskAgain,
 }
 
@@ -81,7 +80,7 @@ impl Default for PingSweep {
             misses: 3,
             sweeps: 0,
             last: None,
-            known: HashMap::new(),
+            known: IndexMap::new(),
             again: AskAgain::default(),
         }
     }
@@ -132,7 +131,7 @@ impl PingSweep {
         let mut before = std::mem::take(&mut self.known);
         let ask = |entry: &crate::overlay::PeerEntry| {
             let peer = entry.info().clone();
-            let mut known = before.remove(&peer).unwrap_or_default();
+            let mut known = before.swap_remove(&peer).unwrap_or_default();
             known.asked_name = by_name && !known.answers_pong;
             let code = if known.asked_name { TypeCode::NAME } else { TypeCode::PING };
             self.known.insert(peer.clone(), known);
@@ -194,7 +193,7 @@ impl PingSweep {
             return Vec::new();
         }
         self.again.gave_up(peer.clone(), known.answers_pong, verdict == Verdict::Another);
-        self.known.remove(peer);
+        self.known.swap_remove(peer);
         vec![StabilizerAction::Forget(peer.id().clone())]
     }
 

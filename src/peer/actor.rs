@@ -13,13 +13,13 @@ use actix::prelude::{
     ResponseActFuture, WrapFuture,
 };
 use futures::FutureExt;
-use tokio::sync::watch;
 
 use crate::{
     connection::Connections,
     node::{
         Child, PeerEvent,
         log::{LogKind, warn_some},
+        watch,
     },
     overlay::Address,
     peer::{
@@ -50,7 +50,7 @@ pub struct PeerActor {
     peers: Peers,
     pub(crate) connections: Connections,
     table: Arc<Mutex<Table>>,
-    list: watch::Sender<Option<Addr<PeerListActor>>>,
+    list: Rc<watch::Sender<Option<Addr<PeerListActor>>>>,
     listen_at: Address,
     maintenance: Vec<Rc<dyn Maintenance>>,
     restarts: BTreeMap<(Child, usize), Restarts>,
@@ -85,7 +85,7 @@ impl PeerActor {
             node,
             connections,
             peer,
-            list,
+            list: Rc::new(list),
             listen_at,
             maintenance,
             stopped,
@@ -220,7 +220,7 @@ impl Handler<End> for PeerActor {
             return Box::pin(std::future::ready(()).into_actor(self));
         }
         let (node, peers) = (Arc::clone(&self.node), self.peers.clone());
-        let list = self.list.clone();
+        let list = Rc::clone(&self.list);
         let stop = async move { stop::stop(&node, &peers, &list, msg.politely).await };
         Box::pin(stop.into_actor(self).map(|report, this, ctx| {
             this.stopped.send_replace(Some(Arc::new(report)));

@@ -25,7 +25,7 @@ use std::{fmt, rc::Rc, sync::Arc};
 
 use actix::prelude::{Actor, AsyncContext, Context, Recipient};
 use actix_rt::{Arbiter, System};
-use tokio::{runtime::Handle, sync::watch};
+use tokio::runtime::Handle;
 
 use self::{every::Closure, handlers::Entry};
 #[cfg(feature = "test-utils")]
@@ -33,7 +33,7 @@ use crate::node::WallClock;
 use crate::{
     connection::Connections,
     frame::TypeCode,
-    node::{Ambient, Config, EventBus, Node, PeerEvent, Threads},
+    node::{Ambient, Config, EventBus, Node, PeerEvent, Threads, watch},
     overlay::{
         Address, Direct, Host, JoinPolicy, PeerId, PeerInfo, PeerList, QuitPolicy, Router, Scope,
         Stabilizer,
@@ -270,7 +270,7 @@ impl Builder {
     /// The node's other actors stay on the arbiter where it was started, and handlers run on the
     /// arbiter where they were started. Workers therefore help when reading, writing and decoding
     /// are the bottleneck. Trade-off: each worker is one thread, and a message to a handler crosses
-    /// threads.
+    /// threads. A node in a simulated network (feature `test-utils`) has none.
     pub const fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
@@ -307,6 +307,10 @@ impl Builder {
         };
         let host = self.host.as_deref().map(str::parse::<Host>).transpose()?;
         on_arbiter()?;
+        #[cfg(feature = "test-utils")]
+        if self.workers > 0 && crate::node::simulation::is_running() {
+            return Err(StartError::WorkersInSimulation);
+        }
         let kept = match &self.outbox {
             Some(outbox) => outbox.load().await.map_err(StartError::Outbox)?,
             None => Vec::new(),

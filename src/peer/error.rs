@@ -75,6 +75,13 @@ pub enum StartError {
     /// `start` was called outside an actix arbiter. A tokio `LocalSet` alone is not enough.
     #[error("a node starts inside an actix system: use #[actix::main] or System::block_on")]
     NoArbiter,
+    /// The node has [workers](crate::Builder::workers), and is started in the simulated network of
+    /// [`SimNetwork::run`](crate::sim::SimNetwork::run). Threads have no virtual time, and what they
+    /// do first depends on the machine.
+    #[cfg(feature = "test-utils")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
+    #[error("a node in a simulated network has no workers: start it with Builder::workers(0)")]
+    WorkersInSimulation,
 }
 
 impl StartError {

@@ -12,11 +12,10 @@ use std::{
 };
 
 use actix::prelude::{Addr, Recipient};
-use tokio::sync::watch;
 
 use crate::{
     connection::{Connections, OpenConnection},
-    node::{Config, Events, PeerEvent},
+    node::{Config, Events, PeerEvent, watch},
     overlay::{Address, JoinConfig, JoinReport, PeerId, PeerInfo},
     peer::{
         JoinError, NodeDown, Peers, Status, StopReport,
@@ -288,7 +287,7 @@ impl Peer {
         self.0.actor.send(End { politely }).await.ok();
         // Wait until the actor has ended as well.
         while stopped.changed().await.is_ok() {}
-        let report = stopped.borrow().clone();
+        let report = stopped.get();
         report.map(|report| (*report).clone()).unwrap_or_default()
     }
 

@@ -13,7 +13,7 @@ mod serve;
 mod silent;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     sync::{
         Arc, MutexGuard, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -22,6 +22,7 @@ use std::{
 };
 
 use futures::future::LocalBoxFuture;
+use indexmap::IndexSet;
 use tokio::sync::{Notify, Semaphore};
 
 use self::{answered::Answered, publish::Own, serve::Answering, silent::Silent};
@@ -53,7 +54,7 @@ pub(crate) struct Dht {
     own: Mutex<BTreeMap<Key, Own>>,
     probes: Arc<Semaphore>,
     /// The addresses that are being probed.
-    probed: Mutex<HashSet<Address>>,
+    probed: Mutex<IndexSet<Address>>,
     answered: Mutex<Answered>,
     silent: Mutex<Silent>,
     /// Notified when a new node is in the table.

@@ -52,7 +52,31 @@
 //! })
 //! # }
 //! ```
+//!
+//! # What a test must not do
+//!
+//! The same seed gives the same history, in each process, if the code of the test and the handlers
+//! of its nodes depend on nothing else. Avoid:
+//!
+//! | what | why | instead |
+//! | --- | --- | --- |
+//! | to iterate over a `HashMap` or `HashSet` | the order differs from process to process | a `BTreeMap`, or an `IndexMap` |
+//! | `tokio::select!` without `biased` | it polls its branches in a random order | `biased;`, or [`futures::future::select`] |
+//! | a `tokio::sync::watch` with several receivers | it wakes them in a random order | a `tokio::sync::broadcast`, or a `Notify` |
+//! | `std::time::Instant` and `SystemTime::now` | the real clock | [`tokio::time::Instant`] and [`now`] |
+//! | random numbers of the system | they do not follow the seed | [`rng`] |
+//! | threads, `spawn_blocking`, [`Builder::workers`] | a thread ends at a real time | the work in place, or an actor |
+//! | real sockets and processes | data arrives at a real time | nodes of the network |
+//! | addresses of allocations, as keys or in an order | they differ from run to run | a number that counts up |
+//! | `tokio::time::resume` | virtual time becomes real time | [`SimNetwork::advance`] |
+//!
+//! The nodes follow these rules themselves: they take date and random numbers from the network,
+//! read and write their address books in place, and do not start with workers
+//! ([`StartError::WorkersInSimulation`](crate::StartError::WorkersInSimulation)). Only the keys of a
+//! TLS session come from the system. They change the encrypted bytes, but no length and no order.
+//! The identity that `NodeIdentity::for_tests` returns is the same in each run.
 
+mod ambient;
 mod disk;
 mod error;
 mod explore;
@@ -79,6 +103,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::history::History;
 pub use self::{
+    ambient::{SimRng, now, rng},
     disk::SimDisk,
     error::{NodeState, SimError, SimState},
     explore::{Explore, Found, LifeReport, Report},
@@ -88,7 +113,7 @@ pub use self::{
     violation::Violation,
 };
 use crate::{
-    node::PeerEvent,
+    node::simulation,
     overlay::Host,
     peer::{Builder, Peer, RegisterError},
     sync::Mutex,
@@ -113,7 +138,8 @@ pub struct SimNetwork(Rc<Inner>);
 
 struct Inner {
     wires: MemoryNetwork,
-    random: RefCell<fastrand::Rng>,
+    seed: u64,
+    random: RefCell<SimRng>,
     nodes: RefCell<BTreeMap<String, SimNode>>,
     history: Arc<Mutex<History>>,
     _recording: Recording,
@@ -144,7 +170,8 @@ impl SimNetwork {
         let recording = wires.record(move |event| recorded.lock().wire(event));
         Self(Rc::new(Inner {
             wires,
-            random: RefCell::new(fastrand::Rng::with_seed(seed)),
+            seed,
+            random: RefCell::new(SimRng::new(seed)),
             nodes: RefCell::default(),
             history,
             _recording: recording,
@@ -180,7 +207,7 @@ impl SimNetwork {
         let runtime = runtime.enable_all().start_paused(true).build().map_err(SimError::Runtime)?;
         actix_rt::System::with_tokio_rt(|| runtime).block_on(async {
             self.0.history.lock().begin();
-            self.0.wires.begin();
+            let _running = simulation::begin(self.0.seed, self.0.wires.begin());
             let limit = self.0.limit.get();
             let ended = timeout(limit, test(self.clone())).await;
             for peer in self.peers() {
@@ -289,10 +316,7 @@ impl SimNetwork {
         actix_rt::spawn(async move {
             while let Some(event) = events.next().await {
                 let Some(inner) = network.upgrade() else { break };
-                // That event depends on the real clock.
-                if !matches!(event, PeerEvent::StoodStill { .. }) {
-                    inner.history.lock().note(&name, format_args!("{event:?}"));
-                }
+                inner.history.lock().note(&name, format_args!("{event:?}"));
             }
         });
     }
@@ -399,14 +423,13 @@ impl SimNetwork {
     /// A random number of the range, determined by the seed; the start of an empty range.
     #[must_use]
     pub fn random(&self, range: Range<u64>) -> u64 {
-        if range.is_empty() { range.start } else { self.0.random.borrow_mut().u64(range) }
+        self.0.random.borrow_mut().u64(range)
     }
 
     /// A random element, determined by the seed; `None` if the slice is empty.
     #[must_use]
     pub fn pick<'a, T>(&self, of: &'a [T]) -> Option<&'a T> {
-        let len = u64::try_from(of.len()).unwrap_or(u64::MAX);
-        usize::try_from(self.random(0..len)).ok().and_then(|at| of.get(at))
+        self.0.random.borrow_mut().pick(of)
     }
 
     /// Shuffles the slice, in an order determined by the seed.
@@ -414,8 +437,10 @@ impl SimNetwork {
         self.0.random.borrow_mut().shuffle(these);
     }
 
-    /// A hash of everything that has happened, and when: the [events](PeerEvent) of each node, what
-    /// the test did to the network, and [each frame](crate::transport::memory::WireEvent). Two runs with the same seed have the same digest.
+    /// A hash of everything that has happened, and when: the [events](crate::PeerEvent) of each
+    /// node, what the test did to the network, and
+    /// [each frame](crate::transport::memory::WireEvent). Two runs with the same seed have the same
+    /// digest.
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.0.history.lock().digest()

@@ -72,7 +72,7 @@ pub(crate) async fn status(node: &Endpoint, connections: &Connections, peers: &P
         address: node.me.address().clone(),
         uptime: node.started.elapsed(),
         joined: node.joined.load(Ordering::Relaxed),
-        paused: *node.paused.borrow(),
+        paused: node.paused.get(),
         stopping: node.drain.is_cancelled(),
         peers: known,
         unverified,

@@ -7,13 +7,10 @@ use std::{
 
 use actix::prelude::Addr;
 use serde::Serialize;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    node::{AbortedExchange, PeerEvent},
+    node::{AbortedExchange, PeerEvent, watch},
     peer::{
         Peers,
         joining::leaving::{say_goodbye, say_goodbye_over_links},

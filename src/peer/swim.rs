@@ -1,13 +1,13 @@
 //! The I/O of SWIM in a node: messages over links, events, timers.
 
 use std::{
-    collections::{HashMap, HashSet},
     sync::{Arc, MutexGuard, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, LocalBoxFuture};
+use indexmap::{IndexMap, IndexSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
@@ -183,9 +183,9 @@ fn outgoing(shared: &Shared) -> (Option<std::time::Instant>, Vec<(PeerInfo, Byte
 /// Messages that are waiting for a link.
 #[derive(Debug, Default)]
 struct Postman {
-    waiting: Arc<Mutex<HashMap<PeerId, usize>>>,
+    waiting: Arc<Mutex<IndexMap<PeerId, usize>>>,
     /// The peers in the peer table, which may be dialled without a limit.
-    known: HashSet<PeerId>,
+    known: IndexSet<PeerId>,
 }
 
 impl Postman {
@@ -211,7 +211,7 @@ impl Postman {
             if let Some(of_it) = waiting.get_mut(to.id()) {
                 *of_it = of_it.saturating_sub(1);
                 if *of_it == 0 {
-                    waiting.remove(to.id());
+                    waiting.swap_remove(to.id());
                 }
             }
         });

@@ -5,13 +5,14 @@ mod given_up;
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use actix::prelude::{Actor, Addr, Context, Handler, Message, MessageResult};
-use tokio::{runtime::Handle, sync::watch, time::timeout};
+use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     message::RequestError,
     node::{
         PeerEvent, Removed,
         log::{LogKind, warn_some},
+        watch,
     },
     overlay::{
         Added, Candidate, Contacts, Envelope, Hop, Introductions, Learned, Moves, PeerEntry,
@@ -147,7 +148,7 @@ impl Peers {
         let work: Work<R> = Arc::new(work);
         let mut actor = self.actor.clone();
         loop {
-            let address = actor.borrow_and_update().clone().ok_or(NodeDown)?;
+            let address = actor.get_and_see().ok_or(NodeDown)?;
             if let Ok(result) = address.send(WithTable(Arc::clone(&work))).await {
                 return Ok(result);
             }
@@ -366,7 +367,7 @@ impl Peers {
     #[cfg(feature = "test-utils")]
     #[expect(clippy::panic, reason = "the purpose of the method")]
     pub(crate) async fn crash(&self) {
-        let address = self.actor.borrow().clone();
+        let address = self.actor.get();
         if let Some(address) = address {
             let crash: Work<()> = Arc::new(|_, _| panic!("crash on request"));
             address.send(WithTable(crash)).await.ok();

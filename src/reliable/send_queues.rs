@@ -1,11 +1,11 @@
 //! The queues of messages that wait to be acknowledged, by peer.
 
 use std::{
-    collections::{HashMap, hash_map::RandomState},
-    hash::BuildHasher,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, MutexGuard},
 };
 
+use indexmap::IndexMap;
 use tokio::sync::{Mutex as Lock, Notify, oneshot};
 
 use crate::{
@@ -38,16 +38,20 @@ pub(crate) type AckResult = Result<(), AckError>;
 type QueueKey = (PeerId, Option<Address>);
 
 /// The queues of messages that wait to be acknowledged, by peer.
-#[derive(Default)]
 pub(crate) struct SendQueues {
-    queues: HashMap<QueueKey, Arc<SendQueue>>,
+    queues: IndexMap<QueueKey, Arc<SendQueue>>,
     /// The highest sequence number of the queues that were dropped.
     last_sequence: u64,
     /// The secret of this incarnation, from which the series of claimed ids are derived.
-    secret: RandomState,
+    secret: [u64; 2],
 }
 
 impl SendQueues {
+    /// No queues. The secret is random, and no other node can guess it.
+    pub(crate) fn new(secret: [u64; 2]) -> Self {
+        Self { queues: IndexMap::new(), last_sequence: 0, secret }
+    }
+
     /// The queue for `peer` at `to`. If its id is only `claimed`, each address has its own queue.
     pub(crate) fn get_or_insert(
         &mut self,
@@ -65,7 +69,7 @@ impl SendQueues {
         });
         let whom = (peer.clone(), claimed.then(|| to.clone()));
         // A node with the same claimed id at another address must not learn numbers of this queue.
-        let series = if claimed { self.secret.hash_one(&whom) } else { 0 };
+        let series = if claimed { series_of(self.secret, &whom) } else { 0 };
         let new = || {
             let outbox = AckSender::new(incarnation, *last, limits).in_series(series);
             Arc::new(SendQueue::new(peer.clone(), to.clone(), outbox))
@@ -92,6 +96,13 @@ impl SendQueues {
     }
 }
 
+/// The series of a queue for a claimed id.
+fn series_of(secret: [u64; 2], whom: &QueueKey) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (secret, whom).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// The messages that wait to be acknowledged by one peer.
 pub(crate) struct SendQueue {
     pub(crate) peer: PeerId,
@@ -104,7 +115,7 @@ pub(crate) struct SendQueue {
 pub(crate) struct QueueState {
     pub(crate) outbox: AckSender,
     pub(crate) to: Address,
-    pub(crate) waiting: HashMap<u64, oneshot::Sender<AckResult>>,
+    pub(crate) waiting: IndexMap<u64, oneshot::Sender<AckResult>>,
     /// Whether a task sends the messages.
     pub(crate) running: bool,
     /// The error of the last dial. `None` if it succeeded.
@@ -114,7 +125,7 @@ pub(crate) struct QueueState {
 impl SendQueue {
     fn new(peer: PeerId, to: Address, outbox: AckSender) -> Self {
         let state =
-            QueueState { outbox, to, waiting: HashMap::new(), running: false, unreached: None };
+            QueueState { outbox, to, waiting: IndexMap::new(), running: false, unreached: None };
         Self { peer, state: Mutex::new(state), changed: Notify::new(), next_sender: Lock::new(()) }
     }
 
@@ -166,7 +177,7 @@ impl SendQueue {
     pub(crate) fn finish(&self, sequence: u64, answer: AckResult) {
         let mut state = self.lock();
         state.outbox.done(sequence);
-        let waiting = state.waiting.remove(&sequence);
+        let waiting = state.waiting.swap_remove(&sequence);
         drop(state);
         if let Some(waiting) = waiting {
             // The send fails only if the caller has dropped the message.
@@ -281,7 +292,7 @@ mod tests {
 
     #[test]
     fn an_empty_queue_is_dropped_and_no_number_is_used_twice() {
-        let mut queues = SendQueues::default();
+        let mut queues = SendQueues::new([1, 2]);
         let (bob, to) = ("bob".parse().unwrap(), "bob:9000".parse().unwrap());
         let cyd: PeerId = "cyd".parse().unwrap();
         let limits = AckSenderLimits::default();
@@ -303,7 +314,7 @@ mod tests {
 
     #[test]
     fn messages_for_a_claimed_id_belong_to_one_address_until_they_are_readdressed() {
-        let mut queues = SendQueues::default();
+        let mut queues = SendQueues::new([1, 2]);
         let (bob, limits) = ("bob".parse().unwrap(), AckSenderLimits::default());
         let (here, there) = ("bob:9000".parse().unwrap(), "eve:9000".parse().unwrap());
         let frame = Frame::empty("TEST");

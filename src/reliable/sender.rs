@@ -45,9 +45,10 @@ impl ReliableSender {
         let config = &endpoint.config;
         let limits =
             AckSenderLimits { messages: config.reliable_messages, bytes: config.reliable_bytes };
+        let secret = [(); 2].map(|()| endpoint.ambient.random());
         Self {
             endpoint,
-            queues: Mutex::default(),
+            queues: Mutex::new(SendQueues::new(secret)),
             limits,
             outbox: OnceLock::new(),
             stored: AtomicU64::new(1),

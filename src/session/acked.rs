@@ -1,8 +1,9 @@
 //! The acknowledged messages that have arrived at this node, over all its links.
 
-use std::{collections::HashMap, sync::MutexGuard};
+use std::sync::MutexGuard;
 
 use futures::future::{BoxFuture, Shared};
+use indexmap::IndexMap;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
@@ -56,7 +57,7 @@ pub(super) type Outcome = Shared<BoxFuture<'static, Result<(), Refusal>>>;
 pub(super) struct AckedState {
     seen: AckReceiver,
     /// The pending outcomes. `seen` has the outcomes of all other messages.
-    pub(super) outcomes: HashMap<Name, Outcome>,
+    pub(super) outcomes: IndexMap<Name, Outcome>,
     /// The messages of each sender and series that wait for each handler, from all links.
     pub(super) turns: Turns<(PeerId, u64, u64)>,
 }
@@ -95,7 +96,7 @@ impl AckedState {
         sequenced: Sequenced,
         outcome: Result<(), Refusal>,
     ) {
-        self.outcomes.remove(name);
+        self.outcomes.swap_remove(name);
         if let Err(refusal) = outcome {
             self.seen.failed(&name.0, sequenced, refusal.reason());
         }

@@ -1,12 +1,12 @@
 //! Passes the messages and replies of a link to handlers and callers.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, atomic::Ordering},
     task::Context,
 };
 
 use bytes::Bytes;
+use indexmap::IndexMap;
 use tokio::time::Instant;
 
 use crate::{
@@ -42,7 +42,7 @@ pub(super) struct Inbound {
     routes: LastRoute,
     retention: BufferRetention,
     /// Messages whose last part has not arrived.
-    incomplete: HashMap<u32, Incomplete>,
+    incomplete: IndexMap<u32, Incomplete>,
     deliveries: Deliveries,
     /// Delivered messages that are not in the node's counter yet.
     uncounted: u64,
@@ -74,7 +74,7 @@ impl Inbound {
             links,
             routes: LastRoute::default(),
             retention: BufferRetention::default(),
-            incomplete: HashMap::new(),
+            incomplete: IndexMap::new(),
             uncounted: 0,
         }
     }
@@ -142,7 +142,7 @@ impl Inbound {
 
     /// Drops an incomplete message whose exchange has ended.
     fn discard_incomplete(&mut self, exchange: u32, reason: Reason) {
-        match self.incomplete.remove(&exchange) {
+        match self.incomplete.swap_remove(&exchange) {
             Some(Incomplete::Whole { cost, .. }) => self.session.consumed(cost),
             Some(Incomplete::Streamed { queue, .. }) => {
                 queue.end(Err(ExchangeBroken { reason, sent: false, link: false }));
@@ -305,7 +305,7 @@ impl Inbound {
                 let unread = queue.push(part);
                 if last {
                     queue.end(Ok(()));
-                    self.incomplete.remove(&exchange);
+                    self.incomplete.swap_remove(&exchange);
                 }
                 if let Some(part) = unread {
                     self.session.consumed(part.cost);
@@ -321,7 +321,7 @@ impl Inbound {
                     Ok(None) => {}
                     Ok(Some(frame)) => {
                         if let Some(Incomplete::Whole { head, cost, .. }) =
-                            self.incomplete.remove(&exchange)
+                            self.incomplete.swap_remove(&exchange)
                         {
                             self.on_message(head, frame, cost);
                         }
@@ -335,7 +335,7 @@ impl Inbound {
 
     /// Refuses an incomplete message.
     fn refuse_incomplete(&mut self, exchange: u32, refusal: Refusal) {
-        match self.incomplete.remove(&exchange) {
+        match self.incomplete.swap_remove(&exchange) {
             Some(Incomplete::Whole { head, cost, .. }) => self.refuse(head, refusal, cost),
             Some(Incomplete::Streamed { queue, exchange, .. }) => {
                 let reason = refusal.reason();
@@ -398,7 +398,7 @@ impl Inbound {
 
     /// Ends all messages after the end of the link.
     pub(super) fn on_link_end(&mut self, reason: Reason) {
-        for (_, incomplete) in self.incomplete.drain() {
+        for (_, incomplete) in self.incomplete.drain(..) {
             if let Incomplete::Streamed { queue, .. } = incomplete {
                 queue.end(Err(ExchangeBroken { reason, sent: false, link: true }));
             }

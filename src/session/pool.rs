@@ -1,7 +1,6 @@
 //! The links of one node, and what the node knows of the peers that it may have links with.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{
         Arc, MutexGuard,
@@ -10,12 +9,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, watch};
+use indexmap::IndexMap;
+use tokio::sync::Notify;
 
 use crate::{
     limits::{Offender, Source},
     link::{LinkId, PeerDirectory, PeerDirectoryConfig, Role},
-    node::Config,
+    node::{Config, watch},
     overlay::{Address, PeerId, PeerInfo},
     session::{acked::AckedMessages, state::Session, unreached::Reached},
     sync::{Mutex, RwLock},
@@ -30,7 +30,7 @@ const CLASSIC_FOR: Duration = Duration::from_secs(600);
 pub(crate) struct LinkPool {
     pool: Mutex<Pool>,
     /// The links that the directory would return, for look-ups without its lock.
-    open: RwLock<HashMap<Address, Arc<Session>>>,
+    open: RwLock<IndexMap<Address, Arc<Session>>>,
     /// Notified when a link has ended.
     over: Notify,
     /// The link that was used last: consecutive messages often have the same destination.
@@ -44,8 +44,8 @@ pub(crate) struct LinkPool {
 
 pub(super) struct Pool {
     pub(super) directory: PeerDirectory,
-    pub(super) sessions: HashMap<LinkId, Arc<Session>>,
-    pub(super) dials: HashMap<Address, watch::Receiver<Option<Reached>>>,
+    pub(super) sessions: IndexMap<LinkId, Arc<Session>>,
+    pub(super) dials: IndexMap<Address, watch::Receiver<Option<Reached>>>,
     /// Whether the node has aborted and opens no further link.
     is_aborted: bool,
 }
@@ -64,8 +64,8 @@ impl LinkPool {
         Self {
             pool: Mutex::new(Pool {
                 directory: PeerDirectory::new(me.id().clone(), config),
-                sessions: HashMap::new(),
-                dials: HashMap::new(),
+                sessions: IndexMap::new(),
+                dials: IndexMap::new(),
                 is_aborted: false,
             }),
             open: RwLock::default(),
@@ -227,7 +227,7 @@ impl LinkPool {
         let mut last = self.last();
         let mut open = self.open.write();
         if open.get(&session.to).is_some_and(|other| other.id == session.id) {
-            open.remove(&session.to);
+            open.swap_remove(&session.to);
         }
         drop(open);
         last.take_if(|last| last.id == session.id);
@@ -237,7 +237,7 @@ impl LinkPool {
         self.unlist(session);
         let mut pool = self.lock();
         pool.directory.closed(session.id);
-        pool.sessions.remove(&session.id);
+        pool.sessions.swap_remove(&session.id);
         drop(pool);
         self.over.notify_waiters();
     }

@@ -2,13 +2,11 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
     link::{LinkId, Reach, Role},
+    node::watch,
     overlay::{Address, PeerId},
     session::{
         Endpoint, open,
@@ -77,10 +75,10 @@ fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> DialSt
             DialStep::Wait(reached)
         }
         Reach::Wait => match pool.dials.get(to) {
-            Some(reached) if reached.has_changed().is_ok() => DialStep::Wait(reached.clone()),
+            Some(reached) if !reached.is_closed() => DialStep::Wait(reached.clone()),
             // Not reached: a dial always reports its result.
             _ => {
-                pool.dials.remove(to);
+                pool.dials.swap_remove(to);
                 pool.directory.dial_failed(to, now());
                 DialStep::Done(Err(without_result()))
             }
@@ -140,7 +138,7 @@ impl Dialling {
                 | Unreached::Banned(_),
             ) => pool.directory.dial_cancelled(&self.to),
         }
-        pool.dials.remove(&self.to);
+        pool.dials.swap_remove(&self.to);
         drop(pool);
         result.send_replace(Some(reached));
     }
@@ -204,9 +202,7 @@ pub(crate) async fn reach(
             DialStep::Again => {}
             // A dial has time-outs of its own.
             DialStep::Wait(mut reached) => {
-                if let Ok(reached) = reached.wait_for(Option::is_some).await
-                    && let Some(reached) = reached.clone()
-                {
+                if let Ok(Some(reached)) = reached.wait_for(Option::is_some).await {
                     match reached {
                         // It was dialled for another peer.
                         Err(why) if says_nothing(&why, whom) => {}

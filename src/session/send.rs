@@ -264,7 +264,7 @@ impl Session {
         };
         match send_parts(self, code, data, ExchangeKind::OneWay, &mut opened).await {
             Ok(exchange) => {
-                self.lock().exchanges.remove(&exchange);
+                self.lock().exchanges.swap_remove(&exchange);
                 Ok(())
             }
             Err(PartsError::Unsent(Unsent::Gone)) => Err(SendFailure::Gone(frame)),

@@ -1,7 +1,6 @@
 //! The shared state of one open link.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{
         Arc, MutexGuard,
@@ -12,6 +11,7 @@ use std::{
 
 use bytes::BytesMut;
 use futures::task::AtomicWaker;
+use indexmap::IndexMap;
 use tokio::{
     sync::{Notify, Semaphore},
     time::Instant,
@@ -93,7 +93,7 @@ pub(crate) struct SessionLimits {
 pub(crate) struct SessionState {
     pub(crate) link: Link,
     /// Exchanges of this side.
-    pub(crate) exchanges: HashMap<u32, OutExchange>,
+    pub(crate) exchanges: IndexMap<u32, OutExchange>,
     /// The time of the last message in either direction, and the number of messages then.
     pub(crate) used: (Instant, u64),
     /// Bytes that the operating system has accepted.
@@ -162,7 +162,7 @@ impl Session {
             credit: CreditPool::new(link.credit()),
             request_permits: Semaphore::new((max_open as usize).min(Semaphore::MAX_PERMITS)),
             state: Mutex::new(SessionState {
-                exchanges: HashMap::new(),
+                exchanges: IndexMap::new(),
                 used: (now, 0),
                 written: link.counts().bytes_out,
                 prepaid: 0,
@@ -341,7 +341,7 @@ impl Session {
     pub(crate) fn cancel_exchange(&self, exchange: u32, reason: Reason) {
         self.with(|state| {
             state.link.reset(exchange, reason);
-            state.exchanges.remove(&exchange)
+            state.exchanges.swap_remove(&exchange)
         })
         .inspect(|open| self.release_permit(open));
     }
@@ -369,7 +369,7 @@ impl Session {
         acknowledged: Option<(u64, AckLevel)>,
         end: Result<(), Reason>,
     ) {
-        let removed = self.lock().exchanges.remove(&exchange);
+        let removed = self.lock().exchanges.swap_remove(&exchange);
         if let Some(open) = removed {
             let end = match open {
                 // An acknowledgement of another message does not count.

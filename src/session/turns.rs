@@ -1,11 +1,13 @@
 //! The order of messages for each handler.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     hash::Hash,
     sync::{Arc, MutexGuard},
     task::{Context, Poll, Waker},
 };
+
+use indexmap::IndexMap;
 
 use crate::sync::Mutex;
 
@@ -15,7 +17,7 @@ const FIRST_SWEEP: usize = 64;
 /// The messages that wait for a handler: one row for each key, in the order of arrival.
 #[derive(Debug)]
 pub(super) struct Turns<K> {
-    rows: HashMap<K, Arc<Row>>,
+    rows: IndexMap<K, Arc<Row>>,
     /// The number of rows at which empty ones are dropped.
     sweep_at: usize,
 }
@@ -40,7 +42,7 @@ pub(super) struct Turn {
 
 impl<K> Default for Turns<K> {
     fn default() -> Self {
-        Self { rows: HashMap::new(), sweep_at: FIRST_SWEEP }
+        Self { rows: IndexMap::new(), sweep_at: FIRST_SWEEP }
     }
 }
 
@@ -52,7 +54,7 @@ impl<K: Eq + Hash> Turns<K> {
         }
         let waits = self.rows.get(key).is_some_and(|row| !row.is_empty());
         if !waits {
-            self.rows.remove(key);
+            self.rows.swap_remove(key);
         }
         waits
     }

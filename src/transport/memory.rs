@@ -106,8 +106,10 @@ impl MemoryNetwork {
 
     /// Starts the clock of the network if it has not started. A network that is created outside of
     /// a runtime starts it at the first node or record, as the paused clock does not exist before.
-    pub(crate) fn begin(&self) {
-        self.lock().tap.began();
+    ///
+    /// Returns when it started.
+    pub(crate) fn begin(&self) -> Instant {
+        self.lock().tap.began()
     }
 
     /// The transport of a node on `host`. Several nodes may share a host, on different ports.

@@ -1,9 +1,10 @@
 //! Names with several addresses: looked up, cached for a short time, and dialled concurrently (RFC
 //! 8305, "Happy Eyeballs Version 2").
 
-use std::{collections::HashSet, fmt, io, net::SocketAddr, sync::MutexGuard, time::Duration};
+use std::{fmt, io, net::SocketAddr, sync::MutexGuard, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
+use indexmap::IndexSet;
 use tokio::time::{Instant, timeout};
 
 use super::NameFault;
@@ -129,7 +130,7 @@ impl Names {
         let found = timeout(within, look_up).await;
         let found = found.map_err(|_| NameFault::Late { host: host.clone(), within })?;
         let mut addresses = found.map_err(|error| unknown(error.to_string()))?;
-        let mut seen = HashSet::new();
+        let mut seen = IndexSet::new();
         addresses.retain(|address| seen.insert(*address));
         if addresses.is_empty() {
             return Err(unknown("the look-up found none".to_owned()));

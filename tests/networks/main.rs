@@ -1,5 +1,6 @@
 //! Promises of whole networks of nodes.
 //!
+//! - `determinism`: the same seed is the same life, with every feature and in every process.
 //! - `heals`: peers that list each other stay in agreement through faults.
 //! - `joining`: nodes that join are not isolated, and learn why they are refused.
 //! - `kademlia`: look-ups, records and routes in networks with partial tables.
@@ -18,6 +19,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(all(feature = "kademlia", feature = "swim", feature = "test-utils"))]
+mod determinism;
 #[cfg(feature = "test-utils")]
 mod heals;
 #[cfg(feature = "test-utils")]

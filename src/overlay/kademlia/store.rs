@@ -1,9 +1,11 @@
 //! The records that one node keeps for others.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
+
+use indexmap::IndexMap;
 
 use crate::{
     overlay::{
@@ -78,7 +80,7 @@ struct StoredRecord {
 pub struct RecordStore {
     limits: StoreLimits,
     entries: BTreeMap<(Key, PeerId), StoredRecord>,
-    of_source: HashMap<Host, usize>,
+    of_source: IndexMap<Host, usize>,
     bytes: usize,
 }
 
@@ -113,7 +115,7 @@ impl RecordStore {
         if let Some(count) = self.of_source.get_mut(&entry.source) {
             *count -= 1;
             if *count == 0 {
-                self.of_source.remove(&entry.source);
+                self.of_source.swap_remove(&entry.source);
             }
         }
     }
@@ -226,7 +228,7 @@ impl RecordStore {
     /// most providers there, counting one more from `newcomer`.
     fn longest_silent(&self, key: Key, newcomer: &Host) -> Option<(Key, PeerId)> {
         let providers = || self.of_key(key).filter(|(_, entry)| entry.record.is_provider());
-        let mut of_source: HashMap<&Host, usize> = HashMap::from([(newcomer, 1)]);
+        let mut of_source: IndexMap<&Host, usize> = IndexMap::from([(newcomer, 1)]);
         for (_, entry) in providers() {
             *of_source.entry(&entry.source).or_default() += 1;
         }

@@ -1,6 +1,6 @@
 //! The table against a model, and whole networks of tables that look each other up.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
 use tokio::time::Instant;
@@ -139,7 +139,7 @@ proptest! {
         let own = Key::of_bytes(b"me");
         let mut table = KBuckets::new(own, k);
         // The nodes in the table, and whether each left its last question unanswered.
-        let mut model: HashMap<PeerId, (PeerInfo, bool)> = HashMap::new();
+        let mut model: BTreeMap<PeerId, (PeerInfo, bool)> = BTreeMap::new();
         for step in steps {
             match step {
                 Step::Heard(n) | Step::Elsewhere(n) => {
@@ -172,7 +172,7 @@ proptest! {
             }
         }
         prop_assert_eq!(table.len(), model.len());
-        let mut in_bucket = HashMap::new();
+        let mut in_bucket = BTreeMap::new();
         for (info, _) in model.values() {
             prop_assert_eq!(table.get(info.id()), Some(info));
             *in_bucket.entry(own.distance(key(info)).common_bits()).or_insert(0) += 1;
@@ -232,7 +232,7 @@ fn a_false_address_from_a_lying_node_costs_one_question_and_the_true_one_is_aske
 /// A network of tables without time: each question is answered at once.
 struct Network {
     tables: Vec<Option<KBuckets>>,
-    numbers: HashMap<PeerId, usize>,
+    numbers: BTreeMap<PeerId, usize>,
     random: fastrand::Rng,
     messages: usize,
 }
@@ -247,7 +247,7 @@ impl Network {
     /// Nodes that join one after the other through an existing one: a look-up of themselves, then
     /// one in each bucket further away.
     fn new(count: usize, seed: u64) -> Self {
-        let (tables, numbers) = (Vec::new(), HashMap::new());
+        let (tables, numbers) = (Vec::new(), BTreeMap::new());
         let mut network =
             Self { tables, numbers, random: fastrand::Rng::with_seed(seed), messages: 0 };
         for n in 0..count {

@@ -1,8 +1,9 @@
 //! Which messages of members are believed.
 
-use std::{collections::HashMap, time::Instant};
+use std::time::Instant;
 
 use foca::{Member, Message, State};
+use indexmap::IndexMap;
 
 use super::{
     Membership,
@@ -24,7 +25,7 @@ struct EngineMember {
     state: State,
 }
 
-type Index = HashMap<PeerId, EngineMember>;
+type Index = IndexMap<PeerId, EngineMember>;
 
 impl Membership {
     /// Handles a message from `from`, the sender as its connection identifies it: proven with TLS,

@@ -1,6 +1,6 @@
 //! Where hosts are: their addresses and scopes, and the claims of peers to be there.
 
-use std::collections::HashMap;
+use indexmap::IndexMap;
 
 use crate::{
     message::{Sender, Via},
@@ -11,7 +11,7 @@ use crate::{
 /// The addresses of hosts that other nodes named, resolved once each. It lasts as long as one walk
 /// or look-up, so it holds at most as many hosts as that asks.
 #[derive(Debug, Default)]
-pub(crate) struct ResolvedHosts(HashMap<Host, Vec<Host>>);
+pub(crate) struct ResolvedHosts(IndexMap<Host, Vec<Host>>);
 
 impl ResolvedHosts {
     pub(crate) async fn of(&mut self, node: &Endpoint, host: &Host) -> &[Host] {

@@ -1,7 +1,6 @@
 //! The option of the builder for the peer exchange.
 
 use crate::{
-    node::Ambient,
     overlay::PeerExchange,
     peer::{Builder, discovery::peer_exchange::Exchanging},
 };
@@ -26,7 +25,6 @@ impl Builder {
     /// ```
     pub fn peer_exchange(mut self, exchange: PeerExchange) -> Self {
         self.needs_well_known = true;
-        let (exchange, told) = exchange.seeded(Ambient::default().random());
-        self.part(Exchanging::new(exchange, told))
+        self.part(Exchanging::new(exchange))
     }
 }

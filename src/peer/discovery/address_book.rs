@@ -14,7 +14,6 @@ use std::{
 };
 
 use futures::future::LocalBoxFuture;
-use tokio::task::spawn_blocking;
 
 use self::file::Loaded;
 use crate::{
@@ -172,12 +171,12 @@ impl Store {
         let (path, disk) = (self.config.path.clone(), Arc::clone(&self.disk));
         let mut book = AddressBook::new(self.config.max_entries, self.config.forget_after);
         let date = node.ambient.unix_time().as_secs();
-        let read = spawn_blocking(move || {
+        let read = node.ambient.blocking(move || {
             let _one = disk.lock();
             file::load(&path, &mut book, date).map(|loaded| (loaded, book))
         });
         match read.await {
-            Ok(Ok((loaded, book))) => {
+            Some(Ok((loaded, book))) => {
                 self.book().merge(book);
                 self.is_read.store(true, Ordering::Relaxed);
                 if let Loaded::SetAside(damage) = loaded {
@@ -185,11 +184,11 @@ impl Store {
                 }
                 true
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 self.failed(node, &error.to_string());
                 false
             }
-            Err(_) => false,
+            None => false,
         }
     }
 
@@ -215,14 +214,14 @@ impl Store {
         }
         let (path, text) = (self.config.path.clone(), self.book().to_text());
         let disk = Arc::clone(&self.disk);
-        let save = spawn_blocking(move || {
+        let save = node.ambient.blocking(move || {
             let _one = disk.lock();
             file::save(&path, &text)
         });
         let failed = match save.await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "writing was interrupted".to_owned(),
+            Some(Ok(())) => return,
+            Some(Err(error)) => error.to_string(),
+            None => "writing was interrupted".to_owned(),
         };
         self.failed(node, &failed);
     }

@@ -1,6 +1,7 @@
 //! The I/O of the peer exchange: answering `@PEX`, and asking peers that others have named.
 
 use std::{
+    cell::OnceCell,
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
@@ -12,7 +13,8 @@ use crate::{
     message::{Incoming, Reply},
     node::Refusal,
     overlay::{
-        PEX, PeerExchange, PeersSeen, Scope, is_question, options::ConfigError, seen_lately,
+        PEX, PeerExchange, PeersSeen, Scope, Stabilizer, is_question, options::ConfigError,
+        seen_lately,
     },
     peer::{
         Peers,
@@ -31,35 +33,39 @@ const SAME_FOR: Duration = Duration::from_secs(30);
 
 /// The maintenance of the peer exchange: answers `@PEX`, and asks peers for theirs.
 pub(crate) struct Exchanging {
-    seed: u64,
-    asks: Stabilizing<PeerExchange>,
+    exchange: PeerExchange,
+    /// The same with a seed of the node.
+    asks: OnceCell<Stabilizing<PeerExchange>>,
 }
 
 impl Exchanging {
-    pub(crate) const fn new(exchange: PeerExchange, seed: u64) -> Self {
-        Self { seed, asks: Stabilizing::new(exchange) }
+    pub(crate) const fn new(exchange: PeerExchange) -> Self {
+        Self { exchange, asks: OnceCell::new() }
     }
 }
 
 impl Maintenance for Exchanging {
     fn name(&self) -> &str {
-        self.asks.name()
+        self.exchange.name()
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        self.asks.validate()
+        Stabilizer::validate(&self.exchange)
     }
 
     fn prepare(&self, context: &NodeContext) {
+        let (exchange, seed) = self.exchange.clone().seeded(context.node.ambient.random());
+        // It is prepared once.
+        self.asks.set(Stabilizing::new(exchange)).ok();
         let (node, peers) = (Arc::downgrade(&context.node), context.peers.clone());
         context.serve(
             PEX,
-            Arc::new(Answering { node, peers, told: Arc::new(Mutex::new((self.seed, None))) }),
+            Arc::new(Answering { node, peers, told: Arc::new(Mutex::new((seed, None))) }),
         );
     }
 
     fn run<'a>(&'a self, context: &'a NodeContext) -> LocalBoxFuture<'a, ()> {
-        self.asks.run(context)
+        self.asks.get_or_init(|| Stabilizing::new(self.exchange.clone())).run(context)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Questions to one node, and iterative look-ups.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use futures::{StreamExt, stream::FuturesUnordered};
+use indexmap::IndexMap;
 use tokio::time::timeout;
 
 use super::{Dht, lock};
@@ -169,7 +170,7 @@ impl Dht {
         let known = known.unwrap_or_default();
         let mut lookup = Lookup::new(Key::of(node.me.id()), target, known, self.config.lookup());
         let (mut told_by, mut hosts) =
-            (HashMap::<PeerInfo, Address>::new(), ResolvedHosts::default());
+            (IndexMap::<PeerInfo, Address>::new(), ResolvedHosts::default());
         let (mut found, mut under_way) = (Found::default(), FuturesUnordered::new());
         loop {
             while let Some(peer) = lookup.next() {
@@ -225,6 +226,6 @@ struct Probing {
 
 impl Drop for Probing {
     fn drop(&mut self) {
-        lock(&self.dht.probed).remove(&self.at);
+        lock(&self.dht.probed).swap_remove(&self.at);
     }
 }

@@ -3,7 +3,6 @@
 
 use std::{
     cell::RefCell,
-    collections::HashSet,
     panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,6 +12,7 @@ use futures::{
     FutureExt,
     future::{LocalBoxFuture, join},
 };
+use indexmap::IndexSet;
 use tokio::time::{sleep, sleep_until};
 
 use super::ask_name;
@@ -38,7 +38,7 @@ pub(crate) struct Verification;
 /// The verifications of joined peers that have begun. Their number is that of the unverified peers,
 /// which is a share of the table. Each lasts until its last question has ended. If its peer has
 /// left or was displaced, it ends at the time of the next question and asks nothing.
-type Begun = RefCell<HashSet<(PeerId, Instant)>>;
+type Begun = RefCell<IndexSet<(PeerId, Instant)>>;
 
 impl Maintenance for Verification {
     fn name(&self) -> &'static str {
@@ -80,7 +80,7 @@ async fn verify_joined(node: &Arc<Endpoint>, peers: &Peers, entry: PeerEntry, be
     if let Ok(Ok(false)) | Err(_) = verified {
         peers.give_up(&entry).await.ok();
     }
-    begun.borrow_mut().remove(&(entry.info().id().clone(), entry.added()));
+    begun.borrow_mut().swap_remove(&(entry.info().id().clone(), entry.added()));
 }
 
 /// Verifies the peers at whose addresses other nodes were found, one after the other: several

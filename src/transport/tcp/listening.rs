@@ -1,12 +1,12 @@
 //! Listening at all addresses of a name, with one port.
 
 use std::{
-    collections::HashSet,
     io,
     net::{SocketAddr, TcpListener as StdListener},
     task::{Context, Poll},
 };
 
+use indexmap::IndexSet;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 
@@ -118,7 +118,7 @@ fn bind(address: SocketAddr) -> io::Result<StdListener> {
 
 /// Sorts addresses that other machines reach before loopback, and IPv4 before IPv6.
 fn in_order(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
-    let mut seen = HashSet::new();
+    let mut seen = IndexSet::new();
     let mut addresses = addresses.to_vec();
     addresses.retain(|address| seen.insert(*address));
     addresses.sort_by_key(|address| (address.ip().is_loopback(), address.is_ipv6()));

@@ -1,11 +1,14 @@
 //! The admission of peers: a policy that may change while nodes run.
 
+#![expect(clippy::disallowed_types, reason = "each node has one receiver")]
+
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     fmt,
     sync::{Arc, MutexGuard, Weak},
 };
 
+use indexmap::IndexMap;
 use tokio::sync::watch;
 
 use crate::{overlay::PeerId, sync::Mutex};
@@ -75,7 +78,7 @@ pub struct Admission(Arc<Mutex<AdmissionState>>);
 struct AdmissionState {
     policy: Policy,
     /// The open connections, so that they can be closed.
-    open: HashMap<u64, Open>,
+    open: IndexMap<u64, Open>,
     next: u64,
     /// Notified of every change.
     changes: watch::Sender<()>,
@@ -110,7 +113,7 @@ impl Admission {
     pub fn new(policy: Policy) -> Self {
         Self(Arc::new(Mutex::new(AdmissionState {
             policy,
-            open: HashMap::new(),
+            open: IndexMap::new(),
             next: 0,
             changes: watch::Sender::new(()),
         })))
@@ -196,14 +199,18 @@ impl Admission {
         let mut state = self.lock();
         let AdmissionState { policy, open, .. } = &mut *state;
         change(policy);
-        let gone: Vec<_> = open
-            .extract_if(|_, open| !policy.admits_open(open.id.as_ref()))
-            .map(|(_, open)| open)
-            .collect();
+        let mut gone = Vec::new();
+        open.retain(|_, open| {
+            let stays = policy.admits_open(open.id.as_ref());
+            if !stays {
+                gone.push(Weak::clone(&open.connection));
+            }
+            stays
+        });
         state.changes.send_replace(());
         drop(state);
         // Not under the lock: closing wakes other tasks and drops their values.
-        let open = gone.iter().filter_map(|open| open.connection.upgrade());
+        let open = gone.iter().filter_map(Weak::upgrade);
         open.inspect(|connection| connection.revoke()).count()
     }
 
@@ -234,7 +241,7 @@ pub(super) struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.admission.lock().open.remove(&self.number);
+        self.admission.lock().open.swap_remove(&self.number);
     }
 }
 

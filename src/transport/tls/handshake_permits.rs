@@ -1,10 +1,8 @@
 //! The limit of concurrent handshakes.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Weak},
-};
+use std::sync::{Arc, Weak};
 
+use indexmap::IndexMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
@@ -19,7 +17,7 @@ pub(super) struct HandshakePermits {
     /// The maximum of one source.
     share: usize,
     /// The sources that hold or wait for a permit, and some that did: at most twice as many.
-    sources: Mutex<HashMap<Host, Weak<Semaphore>>>,
+    sources: Mutex<IndexMap<Host, Weak<Semaphore>>>,
 }
 
 /// A permit for a handshake, held until it is dropped.
