@@ -78,6 +78,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // .clippy.toml exempts plain numbers, so this finds arithmetic on times: `time` does that.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+// .clippy.toml lists what differs from process to process. Tests, examples and benches may use it.
+#![warn(clippy::disallowed_types)]
 
 mod bounded;
 pub mod classic;

@@ -13,8 +13,11 @@ pub(crate) mod membership;
 pub(crate) mod metrics;
 mod refusal;
 pub(crate) mod revocable;
+#[cfg(feature = "test-utils")]
+pub(crate) mod simulation;
 mod threads;
 mod verification;
+pub(crate) mod watch;
 
 use std::{
     collections::BTreeMap,
@@ -44,7 +47,7 @@ use crate::{
         meter::{MeterLimits, Meters},
     },
     overlay::{Address, Host, PeerId, PeerInfo, Scope},
-    sync::{Mutex, watch},
+    sync::Mutex,
     time::{Later, now},
     transport::{IdentityFault, Transport},
 };

@@ -4,8 +4,6 @@
 //! decide what to do. This crate changes the state behind a lock in steps that leave it valid, so a
 //! panic (of a handler, a router or a waker of the application) must not stop the node.
 
-pub(crate) mod watch;
-
 use std::{
     fmt,
     sync::{self, MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard, TryLockError},

@@ -190,6 +190,10 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     fn own_host(&self, listening: &Address) -> Host;
 }
 
+/// The date at which a simulated network begins, since 1970. It is far enough from zero that the
+/// clock of a simulation can go back.
+pub(crate) const SIMULATED_DATE: Duration = Duration::from_secs(1 << 31);
+
 /// The replacement of the system's clock and random numbers on a simulated network, so that the
 /// same seed gives the same history. The date starts at a fixed one and follows tokio's clock. The
 /// random numbers come from a seed and are not secret.
@@ -213,19 +217,16 @@ impl Simulated {
         }
     }
 
-    pub(crate) const fn began(&self) -> tokio::time::Instant {
-        self.began
-    }
-
     pub(crate) const fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// The time since 1970 by the wall clock of the host, if it is `time` by that of the network.
-    pub(crate) fn wall_clock(&self, time: Duration) -> Duration {
+    /// The time since 1970 by the wall clock.
+    pub(crate) fn since_1970(&self) -> Duration {
+        let since = SIMULATED_DATE.saturating_add(self.began.elapsed());
         #[cfg(feature = "test-utils")]
-        let time = self.offset.apply(time);
-        time
+        let since = self.offset.apply(since);
+        since
     }
 }
 

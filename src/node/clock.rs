@@ -10,7 +10,12 @@ use std::{
 
 use tokio::{task::spawn_blocking, time::Instant};
 
-use crate::{fault_points::FaultPoint, overlay::Dice, sync::Mutex, transport::Simulated};
+use crate::{
+    fault_points::FaultPoint,
+    overlay::Dice,
+    sync::Mutex,
+    transport::{SIMULATED_DATE, Simulated},
+};
 
 /// The last bits of an incarnation, which are random: some 65 ms. Two runs of a node that begin at
 /// the same date have different incarnations, as on a machine whose clock stops while it is off.
@@ -69,23 +74,9 @@ pub(crate) fn system_random() -> u64 {
     std::collections::hash_map::RandomState::new().hash_one(0)
 }
 
-/// The date at which a simulated network begins, since 1970. It is far enough from zero that the
-/// clock of a simulation can go back.
-const SIMULATED_DATE: Duration = Duration::from_secs(1 << 31);
-
-/// The time since 1970 on a simulated network that began at this instant of tokio's clock.
-fn simulated_time(began: Instant) -> Duration {
-    SIMULATED_DATE.saturating_add(began.elapsed())
-}
-
 /// The date on a simulated network that began at this instant of tokio's clock.
-#[cfg(feature = "test-utils")]
 pub(crate) fn simulated_date(began: Instant) -> SystemTime {
-    date(simulated_time(began))
-}
-
-fn date(since_1970: Duration) -> SystemTime {
-    UNIX_EPOCH.checked_add(since_1970).unwrap_or(UNIX_EPOCH)
+    UNIX_EPOCH.checked_add(SIMULATED_DATE.saturating_add(began.elapsed())).unwrap_or(UNIX_EPOCH)
 }
 
 impl Ambient {
@@ -93,7 +84,9 @@ impl Ambient {
     pub(crate) fn simulated(simulated: Simulated) -> Self {
         let dice = Mutex::new(Dice::new(simulated.seed()));
         Self {
-            date: Arc::new(move || date(simulated.wall_clock(simulated_time(simulated.began())))),
+            date: Arc::new(move || {
+                UNIX_EPOCH.checked_add(simulated.since_1970()).unwrap_or(UNIX_EPOCH)
+            }),
             random: Arc::new(move || dice.lock().next()),
             is_simulated: true,
         }

@@ -19,6 +19,7 @@ use crate::{
     node::{
         Child, PeerEvent,
         log::{LogKind, warn_some},
+        watch,
     },
     overlay::Address,
     peer::{
@@ -30,7 +31,7 @@ use crate::{
         table::{PeerListActor, Table},
     },
     session::Endpoint,
-    sync::{Mutex, watch},
+    sync::Mutex,
     time::now,
     transport::Listener,
 };

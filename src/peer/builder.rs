@@ -33,7 +33,7 @@ use crate::node::WallClock;
 use crate::{
     connection::Connections,
     frame::TypeCode,
-    node::{Ambient, Config, EventBus, Node, PeerEvent, Threads},
+    node::{Ambient, Config, EventBus, Node, PeerEvent, Threads, watch},
     overlay::{
         Address, Direct, Host, JoinPolicy, PeerId, PeerInfo, PeerList, QuitPolicy, Router, Scope,
         Stabilizer,
@@ -53,7 +53,6 @@ use crate::{
     },
     reliable::{self, Outbox},
     session::Endpoint,
-    sync::watch,
     transport::{Transport, tcp::Tcp},
 };
 
@@ -309,7 +308,7 @@ impl Builder {
         let host = self.host.as_deref().map(str::parse::<Host>).transpose()?;
         on_arbiter()?;
         #[cfg(feature = "test-utils")]
-        if self.workers > 0 && crate::peer::sim::ambient::is_running() {
+        if self.workers > 0 && crate::node::simulation::is_running() {
             return Err(StartError::WorkersInSimulation);
         }
         let kept = match &self.outbox {

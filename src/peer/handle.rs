@@ -15,7 +15,7 @@ use actix::prelude::{Addr, Recipient};
 
 use crate::{
     connection::{Connections, OpenConnection},
-    node::{Config, Events, PeerEvent},
+    node::{Config, Events, PeerEvent, watch},
     overlay::{Address, JoinConfig, JoinReport, PeerId, PeerInfo},
     peer::{
         JoinError, NodeDown, Peers, Status, StopReport,
@@ -25,7 +25,6 @@ use crate::{
     },
     reliable,
     session::Endpoint,
-    sync::watch,
 };
 
 /// A handle to a running node. Cheap to clone, `Send` and `Sync`: store it in an actor's field or

@@ -52,8 +52,31 @@
 //! })
 //! # }
 //! ```
+//!
+//! # What a test must not do
+//!
+//! The same seed gives the same history, in each process, if the code of the test and the handlers
+//! of its nodes depend on nothing else. Avoid:
+//!
+//! | what | why | instead |
+//! | --- | --- | --- |
+//! | to iterate over a `HashMap` or `HashSet` | the order differs from process to process | a `BTreeMap`, or an `IndexMap` |
+//! | `tokio::select!` without `biased` | it polls its branches in a random order | `biased;`, or [`futures::future::select`] |
+//! | a `tokio::sync::watch` with several receivers | it wakes them in a random order | a `tokio::sync::broadcast`, or a `Notify` |
+//! | `std::time::Instant` and `SystemTime::now` | the real clock | [`tokio::time::Instant`] and [`now`] |
+//! | random numbers of the system | they do not follow the seed | [`rng`] |
+//! | threads, `spawn_blocking`, [`Builder::workers`] | a thread ends at a real time | the work in place, or an actor |
+//! | real sockets and processes | data arrives at a real time | nodes of the network |
+//! | addresses of allocations, as keys or in an order | they differ from run to run | a number that counts up |
+//! | `tokio::time::resume` | virtual time becomes real time | [`SimNetwork::advance`] |
+//!
+//! The nodes follow these rules themselves: they take date and random numbers from the network,
+//! read and write their address books in place, and do not start with workers
+//! ([`StartError::WorkersInSimulation`](crate::StartError::WorkersInSimulation)). Only the keys of a
+//! TLS session come from the system. They change the encrypted bytes, but no length and no order.
+//! The identity that `NodeIdentity::for_tests` returns is the same in each run.
 
-pub(crate) mod ambient;
+mod ambient;
 mod disk;
 mod error;
 mod explore;
@@ -93,6 +116,7 @@ pub use self::{
 pub use crate::fault_points::{FaultPoint, Sometimes};
 use crate::{
     fault_points::FaultPoints,
+    node::simulation,
     overlay::Host,
     peer::{Builder, Peer, RegisterError},
     sync::Mutex,
@@ -189,7 +213,7 @@ impl SimNetwork {
         let runtime = runtime.enable_all().start_paused(true).build().map_err(SimError::Runtime)?;
         actix_rt::System::with_tokio_rt(|| runtime).block_on(async {
             self.0.history.lock().begin();
-            let _ambient = ambient::set(self.0.seed, self.0.wires.begin());
+            let _running = simulation::begin(self.0.seed, self.0.wires.begin());
             let limit = self.0.limit.get();
             let ended = timeout(limit, test(self.clone())).await;
             for peer in self.peers() {
@@ -419,8 +443,10 @@ impl SimNetwork {
         self.0.random.borrow_mut().shuffle(these);
     }
 
-    /// A hash of everything that has happened, and when: the [events](PeerEvent) of each node, what
-    /// the test did to the network, and [each frame](crate::transport::memory::WireEvent). Two runs with the same seed have the same digest.
+    /// A hash of everything that has happened, and when: the [events](crate::PeerEvent) of each
+    /// node, what the test did to the network, and
+    /// [each frame](crate::transport::memory::WireEvent). Two runs with the same seed have the same
+    /// digest.
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.0.history.lock().digest()

@@ -11,14 +11,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     fault_points::{Sometimes, reached},
-    node::{AbortedExchange, PeerEvent},
+    node::{AbortedExchange, PeerEvent, watch},
     peer::{
         Peers,
         joining::leaving::{say_goodbye, say_goodbye_over_links},
         table::PeerListActor,
     },
     session::Endpoint,
-    sync::watch,
     time::Later,
 };
 

@@ -13,6 +13,7 @@ use crate::{
     node::{
         PeerEvent, Removed,
         log::{LogKind, warn_some},
+        watch,
     },
     overlay::{
         Added, Candidate, Contacts, Envelope, Hop, Introductions, Learned, Moves, PeerEntry,
@@ -20,7 +21,7 @@ use crate::{
     },
     peer::supervision::{Guard, stop_at_abort},
     session::Endpoint,
-    sync::{Mutex, watch},
+    sync::Mutex,
     time::now,
 };
 

@@ -15,10 +15,10 @@ use tokio::sync::Notify;
 use crate::{
     limits::{Offender, Source},
     link::{LinkId, PeerDirectory, PeerDirectoryConfig, Role},
-    node::Config,
+    node::{Config, watch},
     overlay::{Address, PeerId, PeerInfo},
     session::{acked::AckedMessages, state::Session, unreached::Reached},
-    sync::{Mutex, RwLock, watch},
+    sync::{Mutex, RwLock},
     time::now,
 };
 

@@ -6,13 +6,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
     link::{LinkId, Reach, Role},
+    node::watch,
     overlay::{Address, PeerId},
     session::{
         Endpoint, open,
         state::Session,
         unreached::{Reached, Unreached},
     },
-    sync::watch,
     time::{Later, now},
     transport::IdentityFault,
 };

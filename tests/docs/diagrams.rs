@@ -756,3 +756,28 @@ fn the_lower_layers_have_no_clock_no_socket_and_no_actor() {
     }
     assert!(found.is_empty(), "in the layers that only compute: {found:#?}");
 }
+
+#[test]
+fn one_place_takes_threads_and_random_numbers_from_the_system() {
+    const FORBIDDEN: [&str; 6] = [
+        "spawn_blocking",
+        "thread::spawn",
+        "fastrand::Rng::new",
+        "getrandom",
+        "rand::rng",
+        "from_os_rng",
+    ];
+    const PLACE: &str = "src/node/clock.rs";
+    let mut found = Vec::new();
+    for file in sources().iter().filter(|file| file.path != PLACE) {
+        for (at, line) in file.code.lines().enumerate() {
+            found.extend(
+                FORBIDDEN
+                    .iter()
+                    .filter(|word| line.contains(**word))
+                    .map(|word| format!("{}:{}: {word}", file.path, at + 1)),
+            );
+        }
+    }
+    assert!(found.is_empty(), "a simulation does not depend on them: {found:#?}");
+}

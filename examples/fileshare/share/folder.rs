@@ -240,6 +240,7 @@ impl Folder {
     }
 
     /// Removes old temporary files. Errors are ignored.
+    #[expect(clippy::disallowed_methods, reason = "the age of files on a real disk")]
     pub(super) fn sweep(&self) {
         let Ok(entries) = fs::read_dir(&self.0) else { return };
         for entry in entries.flatten() {

@@ -1,49 +1,11 @@
 //! The random numbers and the date of the simulation that runs on this thread.
 
-use std::{cell::RefCell, ops::Range, time::SystemTime};
+use std::{ops::Range, time::SystemTime};
 
-use tokio::time::Instant;
-
-use crate::{
-    node::clock::{simulated_date, system_date, system_random},
-    overlay::Dice,
+use crate::node::{
+    clock::{simulated_date, system_date, system_random},
+    simulation,
 };
-
-/// What the running simulation gives to its actors and tasks.
-struct Ambience {
-    /// Draws the seeds of the generators.
-    seeds: Dice,
-    began: Instant,
-}
-
-thread_local! {
-    /// A simulation runs on one thread.
-    static RUNNING: RefCell<Option<Ambience>> = const { RefCell::new(None) };
-}
-
-/// Separates the seeds of [`rng`] from the numbers that the network draws by the same seed.
-const RNG: u64 = 0x5349_4d52_4e47_0001;
-
-/// Ends the simulation on this thread when it is dropped.
-#[must_use]
-pub(super) struct Running(Option<Ambience>);
-
-/// Begins a simulation on this thread.
-pub(super) fn set(seed: u64, began: Instant) -> Running {
-    let ambience = Ambience { seeds: Dice::new(seed ^ RNG), began };
-    Running(RUNNING.with_borrow_mut(|running| running.replace(ambience)))
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        RUNNING.with_borrow_mut(|running| *running = self.0.take());
-    }
-}
-
-/// Whether a simulation runs on this thread.
-pub(crate) fn is_running() -> bool {
-    RUNNING.with_borrow(Option::is_some)
-}
 
 /// A generator of random numbers for the code of an application that runs in simulations and in
 /// production.
@@ -66,8 +28,7 @@ pub(crate) fn is_running() -> bool {
 /// ```
 #[must_use]
 pub fn rng() -> SimRng {
-    let seed = RUNNING.with_borrow_mut(|running| Some(running.as_mut()?.seeds.next()));
-    SimRng::new(seed.unwrap_or_else(system_random))
+    SimRng::new(simulation::next_seed().unwrap_or_else(system_random))
 }
 
 /// The date: the simulated one in a task or an actor on the thread of
@@ -90,8 +51,7 @@ pub fn rng() -> SimRng {
 /// ```
 #[must_use]
 pub fn now() -> SystemTime {
-    let began = RUNNING.with_borrow(|running| Some(running.as_ref()?.began));
-    began.map_or_else(system_date, simulated_date)
+    simulation::began().map_or_else(system_date, simulated_date)
 }
 
 /// A generator of random numbers. The same seed gives the same numbers. They are not secret.
@@ -138,6 +98,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        node::simulation::is_running,
         peer::{Peer, StartError},
         sim::{SimError, SimNetwork},
     };

@@ -1,5 +1,7 @@
 //! The admission of peers: a policy that may change while nodes run.
 
+#![expect(clippy::disallowed_types, reason = "each node has one receiver")]
+
 use std::{
     collections::BTreeSet,
     fmt,
