@@ -90,6 +90,7 @@ pub mod content;
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
 pub mod dispatch;
+mod fault_points;
 pub mod frame;
 pub mod guide;
 pub mod limits;

@@ -38,6 +38,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{bans::Bans, revocable::Revocables, verification::VerificationQueue};
 use crate::{
+    fault_points::{Sometimes, reached},
     frame::{FrameError, TypeCode},
     limits::{
         ConnectionAdmission, DialPace, Offender,
@@ -55,7 +56,7 @@ use crate::{
 pub(crate) use self::clock::WallClock;
 pub(crate) use self::{
     bans::{Banned, watch_bans},
-    clock::Ambient,
+    clock::{Ambient, delay_at},
     counters::Counters,
     event::EventBus,
     joins::{JoinAgain, Joins},
@@ -299,6 +300,7 @@ impl Node {
         at: &Address,
         (expected, found): (&PeerId, &PeerId),
     ) -> IdentityFault {
+        reached(Sometimes::AnotherIdAtAddress);
         self.verifications.push(expected, at);
         let (expected, found) = (expected.clone(), found.clone());
         IdentityFault::WrongPeer { at: at.clone(), expected, found }
@@ -365,6 +367,7 @@ impl Node {
         refusal: Refusal,
         messages: u32,
     ) {
+        reached(refusal.refused());
         self.counters.refused(refusal, messages.into());
         tracing::debug!(peer = %from, code = code.map(tracing::field::display), error = refusal.text(), messages, "request refused");
         self.emit(&PeerEvent::Refused { from: from.clone(), code, refusal });
@@ -435,6 +438,7 @@ impl Node {
     }
 
     pub(crate) fn report_aborted(&self, exchange: AbortedExchange) {
+        reached(Sometimes::ExchangeAborted);
         self.counters.errors_aborted_by_stop.one();
         let mut aborted = self.aborted.lock();
         if aborted.0.len() < ABORTED_KEPT {
@@ -446,6 +450,7 @@ impl Node {
 
     /// Counts a restart of `child` and emits an event for it.
     pub(crate) fn restarted(&self, child: Child) {
+        reached(Sometimes::PartRestarted);
         let mut restarts = self.restarts.lock();
         let times = restarts.entry(child.clone()).or_default();
         *times += 1;

@@ -9,6 +9,7 @@ use std::{
 use indexmap::IndexMap;
 
 use crate::{
+    fault_points::{FaultPoint, Sometimes, fault_point, reached},
     link::{Reason, Sequenced},
     overlay::PeerId,
 };
@@ -103,6 +104,12 @@ impl AckReceiver {
         };
         let Some(state) = incarnations.iter_mut().find(|state| state.incarnation == incarnation)
         else {
+            let is_larger = incarnations.iter().all(|state| state.incarnation < incarnation);
+            reached(if is_larger {
+                Sometimes::NewIncarnation
+            } else {
+                Sometimes::SmallerIncarnation
+            });
             for earlier in incarnations.iter_mut().filter(|state| state.incarnation < incarnation) {
                 earlier.superseded = true;
                 self.failures -= std::mem::take(&mut earlier.failed).len();
@@ -167,6 +174,9 @@ impl AckReceiver {
     /// If it is full, forgets senders that were silent for long. A recent sender is not forgotten,
     /// because it might send a delivered message again. False if there is no room.
     fn make_room(&mut self, now: Instant) -> bool {
+        if fault_point(FaultPoint::NoRoomForSender) {
+            return false;
+        }
         if self.senders.len() < MAX_SENDERS {
             return true;
         }

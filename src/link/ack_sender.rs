@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::{
+    fault_points::{Sometimes, reached},
     frame::Frame,
     link::{AckLevel, REMEMBERED, Sequenced},
 };
@@ -153,10 +154,13 @@ impl AckSender {
     /// unknown.
     pub fn opened(&mut self, peer: u64) -> Vec<u64> {
         self.sent = 0;
-        let has_restarted = self.peer.replace(peer).is_some_and(|before| before != peer);
-        if !has_restarted {
-            return Vec::new();
-        }
+        let before = self.peer.replace(peer).filter(|before| *before != peer);
+        let Some(before) = before else { return Vec::new() };
+        reached(if before < peer {
+            Sometimes::NewIncarnation
+        } else {
+            Sometimes::SmallerIncarnation
+        });
         let lost = |waiting: &Waiting| waiting.tries > 0 && waiting.on_restart == OnRestart::Report;
         let unknown = self.waiting.iter().filter(|waiting| lost(waiting));
         let unknown = unknown.map(|waiting| waiting.numbered.sequence).collect();

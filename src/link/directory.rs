@@ -11,6 +11,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use crate::{
     bounded::BoundedMap,
+    fault_points::{FaultPoint, Sometimes, fault_point, reached},
     link::Role,
     overlay::{Address, PeerId},
     time::{Later, doubled, part},
@@ -133,22 +134,33 @@ impl PeerDirectory {
                 }
                 return (Reach::Link(link), None);
             }
-            Some(PeerState::Dialling { .. }) => return (Reach::Wait, None),
+            Some(PeerState::Dialling { .. }) => {
+                reached(Sometimes::DialShared);
+                return (Reach::Wait, None);
+            }
             None => {}
         }
         let pause = self.unlinked.rank(to).filter(|until| now < *until);
         let failures = match (self.unlinked.get(to), pause) {
-            (Some(Unlinked::Failed { .. }), Some(until)) => return (Reach::NotBefore(until), None),
+            (Some(Unlinked::Failed { .. }), Some(until)) => {
+                reached(Sometimes::DialHeldBack);
+                return (Reach::NotBefore(until), None);
+            }
             (Some(Unlinked::Classic), Some(_)) => return (Reach::Classic, None),
             (Some(Unlinked::Failed { failures }), None) => *failures,
             (Some(Unlinked::Classic) | None, _) => 0,
         };
         let mut after = None;
-        if self.occupied() >= self.config.max_links {
+        let is_full = self.occupied() >= self.config.max_links;
+        if is_full || fault_point(FaultPoint::LinkEvicted) {
             after = self.leaving_idle().or_else(|| self.end_one(None));
-            if after.is_none() {
+            if is_full && after.is_none() {
+                reached(Sometimes::NoRoomForLink);
                 return (Reach::NoRoom, None);
             }
+        }
+        if failures > 0 {
+            reached(Sometimes::DialRetried);
         }
         self.unlinked.remove(to);
         self.peers.insert(to.clone(), PeerState::Dialling { failures, after });
@@ -184,6 +196,7 @@ impl PeerDirectory {
     fn end_one(&mut self, new: Option<LinkId>) -> Option<LinkId> {
         let idle = self.links.iter().filter(|(id, open)| open.busy == 0 && Some(**id) != new);
         let oldest = idle.min_by_key(|(id, open)| (open.used, **id)).map(|(id, _)| *id)?;
+        reached(Sometimes::LinkEvicted);
         self.leaves(oldest);
         Some(oldest)
     }
@@ -226,7 +239,10 @@ impl PeerDirectory {
         let full = doubled(FIRST_PAUSE, failures, LONGEST_PAUSE);
         let mut hasher = DefaultHasher::new();
         (&self.me, to, failures).hash(&mut hasher);
-        let off = u32::try_from(hasher.finish() % u64::from(JITTER + 1)).unwrap_or(0);
+        let mut off = u32::try_from(hasher.finish() % u64::from(JITTER + 1)).unwrap_or(0);
+        if fault_point(FaultPoint::DialPauseLongest) {
+            off = 0;
+        }
         full.saturating_sub(part(full.saturating_mul(off), 100))
     }
 
@@ -275,11 +291,19 @@ impl PeerDirectory {
             _ => None,
         };
         let stays = if self.me < *id { Role::Dialler } else { Role::Acceptor };
-        let loses = match other.and_then(|other| Some((other, self.links.get(&other)?.role))) {
+        let other = other.and_then(|other| Some((other, self.links.get(&other)?.role)));
+        let loses = match other {
             Some((other, other_role)) if role == stays || other_role == role => Some(other),
             Some(_) => Some(link),
             None => None,
         };
+        match other {
+            Some((_, other_role)) if other_role == role => reached(Sometimes::LinkReplaced),
+            Some(_) if stays == Role::Dialler => reached(Sometimes::DialledLinkStays),
+            Some(_) => reached(Sometimes::AcceptedLinkStays),
+            None if failures > 0 => reached(Sometimes::DialSucceededAfterFailures),
+            None => {}
+        }
         if loses != Some(link) {
             self.links.insert(link, open);
             self.unlinked.remove(to);

@@ -1,5 +1,7 @@
 //! The credit that one side grants the other, at the receiver.
 
+use crate::fault_points::{FaultPoint, fault_point};
+
 /// The window of a receiver: the bytes that the other side may still send, and those to grant
 /// again.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +37,8 @@ impl Grant {
     /// holds much of it does not stall the others.
     pub(super) fn give_back(&mut self, bytes: u32) -> Option<u32> {
         self.due = self.due.saturating_add(bytes).min(self.window - self.left);
-        (self.due > 0 && self.due >= self.left).then(|| {
+        let is_due = self.due >= self.left || fault_point(FaultPoint::GrantSmall);
+        (self.due > 0 && is_due).then(|| {
             let due = std::mem::take(&mut self.due);
             self.left += due;
             due

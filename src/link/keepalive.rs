@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    fault_points::{Sometimes, reached},
     link::{Flags, Link, LinkPhase, Reason, code},
     overlay::is_gap,
     time::Later,
@@ -28,6 +29,7 @@ impl Link {
         }
         let interval = self.config.keep_alive;
         if now.saturating_duration_since(self.heard) >= interval.saturating_mul(SILENT_INTERVALS) {
+            reached(Sometimes::KeepaliveTimedOut);
             self.fail(Reason::TIMED_OUT);
         } else if now.saturating_duration_since(self.ping.1) >= interval {
             self.ping = (self.ping.0.wrapping_add(1), now);

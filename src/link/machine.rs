@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use indexmap::IndexMap;
 
 use crate::{
+    fault_points::{Sometimes, reached},
     frame::{FrameError, TypeCode},
     link::{
         Hello, LinkConfig, LinkCounts, LinkEvent, LinkPhase, LinkPhaseEvent, MAX_PAYLOAD, Reason,
@@ -327,6 +328,9 @@ impl Link {
     /// Starts no new exchange. The link ends when all open exchanges of both sides are finished.
     pub fn bye(&mut self) {
         if matches!(self.phase, LinkPhase::Open | LinkPhase::Leaving) && !self.bye_sent {
+            if !self.exchanges.is_empty() {
+                reached(Sometimes::GoodbyeInExchange);
+            }
             (self.bye_sent, self.bye_due) = (true, true);
             self.step(LinkPhaseEvent::Bye);
             self.finish_if_done();

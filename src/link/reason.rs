@@ -5,6 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::fault_points::Sometimes;
+
 /// A reason on the wire: a two-byte number and a short text. Unknown numbers are kept and shown as
 /// numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -92,6 +94,24 @@ impl Reason {
                 | Self::HOP_LIMIT
                 | Self::MALFORMED
         )
+    }
+
+    /// The situation in which the other side ends an exchange with it.
+    pub(crate) const fn reset(self) -> Sometimes {
+        match self {
+            Self::UNKNOWN_CODE => Sometimes::ResetUnknownCode,
+            Self::TOO_LONG => Sometimes::ResetTooLong,
+            Self::BUSY => Sometimes::ResetBusy,
+            Self::HANDLER_FAILED => Sometimes::ResetHandlerFailed,
+            Self::HANDLER_GONE => Sometimes::ResetHandlerGone,
+            Self::NOT_ALLOWED => Sometimes::ResetNotAllowed,
+            Self::CANCELLED => Sometimes::ResetCancelled,
+            Self::TIMED_OUT => Sometimes::ResetTimedOut,
+            Self::GOING_AWAY => Sometimes::ResetGoingAway,
+            Self::MALFORMED => Sometimes::ResetMalformed,
+            Self::TOO_LONG_BEGUN => Sometimes::ResetTooLongBegun,
+            _ => Sometimes::ResetOther,
+        }
     }
 
     pub(crate) fn to_payload(self) -> Vec<u8> {

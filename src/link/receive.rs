@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::{Buf, Bytes};
 
 use crate::{
+    fault_points::{FaultPoint, Sometimes, fault_point, reached},
     frame::{Frame, TypeCode},
     link::{
         AckLevel, ExchangeHead, Flags, Frames, Hello, LENGTHS, Link, LinkEvent, LinkPhase,
@@ -56,7 +57,7 @@ impl Link {
     pub fn handle_all(&mut self, mut frames: Frames, now: Instant) {
         loop {
             let apart = match frames.one_ways() {
-                Some(run) if self.takes(&run) => {
+                Some(run) if !fault_point(FaultPoint::BatchOfOne) && self.takes(&run) => {
                     frames.pass(&run);
                     self.on_batch(run, now);
                     continue;
@@ -175,6 +176,7 @@ impl Link {
             self.forget(exchange);
             self.events.push(LinkEvent::Reset { exchange, reason });
         } else if self.was_used(exchange) {
+            reached(Sometimes::LateFrameDiscarded);
             self.counts.late += 1;
         } else {
             return Err(PROTOCOL);
@@ -210,6 +212,7 @@ impl Link {
             }
             Some(_) => Err(PROTOCOL),
             None if used => {
+                reached(Sometimes::LateFrameDiscarded);
                 self.counts.late += 1;
                 Ok(())
             }
@@ -231,7 +234,10 @@ impl Link {
         self.sent.sub(code, messages);
         match u32::try_from(messages).unwrap_or(u32::MAX) {
             0 => self.counts.late += 1,
-            messages => self.events.push(LinkEvent::Refused { code, reason, messages }),
+            messages => {
+                reached(Sometimes::RefusalReported);
+                self.events.push(LinkEvent::Refused { code, reason, messages });
+            }
         }
         Ok(())
     }
@@ -303,6 +309,7 @@ impl Link {
             Some(Exchange::RequestOut { grant, .. }) => grant,
             Some(_) => return Err(PROTOCOL),
             None if used => {
+                reached(Sometimes::LateReplyDiscarded);
                 self.counts.late += 1;
                 return Ok(());
             }
@@ -353,6 +360,7 @@ impl Link {
             }
             Some(_) => return Err(PROTOCOL),
             None => {
+                reached(Sometimes::LateFrameDiscarded);
                 self.counts.late += 1;
                 self.consumed(cost);
             }
@@ -418,6 +426,7 @@ impl Link {
             let messages = u32::try_from(messages.min(self.unrefused)).unwrap_or(u32::MAX);
             self.unrefused -= u64::from(messages);
             if messages > 0 {
+                reached(Sometimes::LostMessagesReported);
                 self.events.push(LinkEvent::Refused { code, reason, messages });
             }
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::BufMut;
 
 use crate::{
+    fault_points::{FaultPoint, Sometimes, fault_point, reached},
     frame::{FrameHead, HEADER_LEN, TypeCode},
     link::{
         AckLevel, COUNTS, ExchangeHead, ExchangeKind, Flags, Hello, LENGTHS, Link, LinkPhase,
@@ -210,7 +211,14 @@ impl Link {
         let wants = |theirs: &Hello| theirs.has(REFUSALS);
         let ends = self.phase == LinkPhase::Closed && self.failed.is_none() && !self.bye_due;
         if self.theirs.as_ref().is_some_and(wants) && messages > 0 && !ends {
+            if fault_point(FaultPoint::RefusalsReportedEarly) {
+                let before = self.refusals.take();
+                self.send_reports(before);
+            }
             let before = self.refusals.add(RefusalReport { code, reason, messages });
+            if !before.is_empty() {
+                reached(Sometimes::RefusalKindsFull);
+            }
             self.send_reports(before);
         }
     }

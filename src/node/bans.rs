@@ -13,6 +13,7 @@ use futures::future::select;
 use tokio::sync::Notify;
 
 use crate::{
+    fault_points::{Sometimes, reached},
     limits::{
         Ban, Misbehavior, Offender, Source,
         score::{PeerScores, ScoreConfig},
@@ -127,6 +128,7 @@ impl Node {
     /// Handles the start of a ban: closes links and emits the event.
     fn banned(&self, whom: Offender, why: Misbehavior, time: Duration) {
         self.bans.change(|_| {});
+        reached(Sometimes::Banned);
         self.counters.bans.one();
         tracing::debug!(%whom, ?why, ?time, "banned");
         if let Some(OnBan(on_ban)) = self.on_ban.get() {
@@ -150,6 +152,7 @@ pub(crate) async fn watch_bans(node: Arc<Node>) {
             select(pin!(end), pin!(node.bans.changed.notified())).await;
             if next.is_some_and(|next| next <= now()) {
                 for (whom, why) in node.bans.change(|scores| scores.end(now())) {
+                    reached(Sometimes::BanEnded);
                     tracing::debug!(%whom, "ban ended");
                     node.emit(&PeerEvent::BanEnded { whom, why });
                 }

@@ -11,6 +11,7 @@ use std::{
 use tokio::{task::spawn_blocking, time::Instant};
 
 use crate::{
+    fault_points::FaultPoint,
     overlay::Dice,
     sync::Mutex,
     transport::{SIMULATED_DATE, Simulated},
@@ -133,6 +134,20 @@ impl Ambient {
         let drawn = (micros & !DRAWN) | (random & DRAWN);
         if drawn > stored { drawn } else { stored.saturating_add(1).saturating_add(random & ABOVE) }
     }
+}
+
+/// Waits for `time` if the fault point fires.
+#[cfg(feature = "test-utils")]
+pub(crate) async fn delay_at(point: FaultPoint, time: Duration) {
+    if crate::fault_points::fault_point(point) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// Does not wait outside of a simulation.
+#[cfg(not(feature = "test-utils"))]
+pub(crate) fn delay_at(_: FaultPoint, _: Duration) -> std::future::Ready<()> {
+    std::future::ready(())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::{
+    fault_points::Sometimes,
     frame::{Frame, TypeCode},
     limits::Misbehavior,
     link::Reason,
@@ -95,6 +96,22 @@ impl Refusal {
 }
 
 impl Refusal {
+    /// The situation in which this node refuses a message with it.
+    pub(crate) const fn refused(self) -> Sometimes {
+        match self {
+            Self::UnknownCode => Sometimes::RefusedUnknownCode,
+            Self::TooLong => Sometimes::RefusedTooLong,
+            Self::Busy => Sometimes::RefusedBusy,
+            Self::HandlerFailed => Sometimes::RefusedHandlerFailed,
+            Self::HandlerGone => Sometimes::RefusedHandlerGone,
+            Self::HandlerLate => Sometimes::RefusedHandlerLate,
+            Self::BadMessage => Sometimes::RefusedBadMessage,
+            Self::Stopping => Sometimes::RefusedStopping,
+            Self::NotYourId => Sometimes::RefusedNotYourId,
+            Self::NoTls => Sometimes::RefusedNoTls,
+        }
+    }
+
     /// The misbehavior of the sender of a message with this code, if the refusal is its fault. The
     /// last node on the path of a routed message is not at fault.
     pub(crate) fn offence(self, code: TypeCode) -> Option<Misbehavior> {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    fault_points::{Sometimes, reached},
     frame::{Frame, TypeCode},
     overlay::{PeerId, PeerInfo, PeerList, Router},
 };
@@ -290,9 +291,11 @@ impl Envelope {
             return Hop::Here(self);
         }
         if self.trace.contains(me) {
+            reached(Sometimes::RoutedLoop);
             return fail(RouteReason::Loop);
         }
         let Some(hops_left) = self.hops_left.checked_sub(1) else {
+            reached(Sometimes::RoutedHopLimit);
             return fail(RouteReason::HopLimit);
         };
         match router.next_hop(&self.to, peers) {
@@ -301,7 +304,10 @@ impl Envelope {
                 self.trace.push(me.clone());
                 Hop::Next(next, self)
             }
-            None => fail(RouteReason::NoRoute),
+            None => {
+                reached(Sometimes::RoutedNoRoute);
+                fail(RouteReason::NoRoute)
+            }
         }
     }
 }

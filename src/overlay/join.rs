@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use indexmap::IndexSet;
 
 use crate::{
+    fault_points::{FaultPoint, fault_point},
     frame::{Frame, TypeCode},
     overlay::{Added, Address, Learned, Listing, PeerId, PeerInfo, PeerList},
     time::{Later, doubled, part},
@@ -215,7 +216,10 @@ impl JoinWalk {
             return self.done(JoinEnd::Complete);
         }
         let pause = doubled(FIRST_PAUSE, self.pauses, LONGEST_PAUSE);
-        let more = self.draw(u64::from(self.pauses).wrapping_add(self.turn << 32)) % 1_000;
+        let mut more = self.draw(u64::from(self.pauses).wrapping_add(self.turn << 32)) % 1_000;
+        if fault_point(FaultPoint::JoinPauseLongest) {
+            more = 1_000;
+        }
         let pause = pause
             .saturating_add(part(pause.saturating_mul(u32::try_from(more).unwrap_or(0)), 1_000));
         self.pauses += 1;

@@ -15,9 +15,10 @@ use tokio::{
 use crate::{
     classic::explain,
     connection::{Connections, Held, accepted},
+    fault_points::{FaultPoint, Sometimes, fault_point, reached},
     limits::AdmissionDenied,
     node::{
-        PeerEvent, Refusal,
+        PeerEvent, Refusal, delay_at,
         log::{LogKind, warn_some},
     },
     peer::supervision::Guard,
@@ -46,6 +47,9 @@ const SECURED_WITHIN: Duration = Duration::from_secs(2);
 /// The minimum time that each such refusal holds its permit. It bounds the handshakes of a flood:
 /// 80 in a second are about a hundredth of a core.
 const SECURED_PAUSE: Duration = Duration::from_millis(100);
+
+/// The delay of an accepted connection at a fault point.
+const ACCEPT_DELAY: Duration = Duration::from_millis(100);
 
 /// Accepts connections within the limit, and starts a `ConnectionActor` for each.
 ///
@@ -107,6 +111,7 @@ async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Endpoint>, connectio
         match accepted {
             Ok(io) => {
                 pause = FIRST_PAUSE;
+                delay_at(FaultPoint::AcceptLate, ACCEPT_DELAY).await;
                 take(io, node, connections, &refusals);
             }
             Err(error) => {
@@ -159,17 +164,20 @@ fn take(io: Io, node: &Arc<Endpoint>, connections: &Connections, refusals: &Arc<
     node.counters.connections_accepted.one();
     // Banned sources get no answer.
     if node.bans.refuses(&io.remote) {
+        reached(Sometimes::BannedConnection);
         return node.counters.connections_banned.one();
     }
     // Without a permit no connection is admitted, so no half-open one is displaced.
-    let entered = match Arc::clone(&node.connections).try_acquire_owned() {
-        Ok(permit) => node.admission.admit(&io.remote).map(|(pass, displaced)| {
+    let permit = Arc::clone(&node.connections).try_acquire_owned().ok();
+    let entered = match permit.filter(|_| !fault_point(FaultPoint::AcceptBusy)) {
+        Some(permit) => node.admission.admit(&io.remote).map(|(pass, displaced)| {
             if displaced {
+                reached(Sometimes::ConnectionDisplaced);
                 node.counters.connections_displaced.one();
             }
             (permit, pass)
         }),
-        Err(_) => Err(node.admission.deny(&io.remote)),
+        None => Err(node.admission.deny(&io.remote)),
     };
     match entered {
         Ok((permit, pass)) => {
@@ -190,6 +198,7 @@ fn refuse(
     node: &Arc<Endpoint>,
     refusals: &Arc<Semaphore>,
 ) -> impl Future<Output = ()> + use<> {
+    reached(Sometimes::ConnectionRefused);
     node.counters.connections_refused.one();
     node.refuse(&io.remote, None, Refusal::Busy);
     let permit = Arc::clone(refusals).try_acquire_owned().ok();

@@ -80,6 +80,7 @@ mod ambient;
 mod disk;
 mod error;
 mod explore;
+mod fault_points;
 mod faults;
 mod history;
 mod life;
@@ -112,7 +113,9 @@ pub use self::{
     traffic::Traffic,
     violation::Violation,
 };
+pub use crate::fault_points::{FaultPoint, Sometimes};
 use crate::{
+    fault_points::FaultPoints,
     node::simulation,
     overlay::Host,
     peer::{Builder, Peer, RegisterError},
@@ -144,6 +147,7 @@ struct Inner {
     history: Arc<Mutex<History>>,
     _recording: Recording,
     limit: Cell<Duration>,
+    fault_points: Rc<FaultPoints>,
 }
 
 /// A node that was started at some time, running or not.
@@ -176,6 +180,7 @@ impl SimNetwork {
             history,
             _recording: recording,
             limit: Cell::new(LIMIT),
+            fault_points: FaultPoints::new(seed),
         }))
     }
 
@@ -203,6 +208,7 @@ impl SimNetwork {
         if tokio::runtime::Handle::try_current().is_ok() {
             return Err(SimError::InsideRuntime.into());
         }
+        let _entered = self.0.fault_points.enter();
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().start_paused(true).build().map_err(SimError::Runtime)?;
         actix_rt::System::with_tokio_rt(|| runtime).block_on(async {

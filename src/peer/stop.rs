@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
+    fault_points::{Sometimes, reached},
     node::{AbortedExchange, PeerEvent, watch},
     peer::{
         Peers,
@@ -63,7 +64,9 @@ async fn goodbye(node: &Arc<Endpoint>, peers: &Peers, begun: Instant, told: &mut
     }
     node.tasks.close();
     // Whatever is still running then is aborted.
-    timeout_at(until, node.tasks.wait()).await.ok();
+    if timeout_at(until, node.tasks.wait()).await.is_err() {
+        reached(Sometimes::DrainTimedOut);
+    }
 }
 
 /// Stops accepting, waits for what still runs while the peers are told, and aborts the rest.

@@ -8,6 +8,7 @@ use actix::prelude::{Actor, Addr, Context, Handler, Message, MessageResult};
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
+    fault_points::{Sometimes, reached},
     message::RequestError,
     node::{
         PeerEvent, Removed,
@@ -123,6 +124,19 @@ pub(super) fn tell_added(added: &Added, peer: &PeerInfo, node: &Endpoint) {
     }
 }
 
+/// Notes why a candidate was not added.
+fn note_added(added: &Added) {
+    match added {
+        Added::Added | Added::AlreadyKnown | Added::Own => {}
+        Added::Full => reached(Sometimes::TableFull),
+        Added::TooManyOfAddress
+        | Added::TooManyOfNetwork
+        | Added::TooManyUnverified
+        | Added::TooManyNewcomers
+        | Added::TooManyOfSource => reached(Sometimes::ShareFull),
+    }
+}
+
 pub(super) fn tell_removed(entry: Option<&PeerEntry>, why: Removed, node: &Endpoint) {
     if let Some(entry) = entry {
         node.emit(&PeerEvent::PeerRemoved { peer: entry.info().clone(), why });
@@ -201,6 +215,7 @@ impl Peers {
             let shares = node.config.shares();
             let (added, gone) = shares.admit_for(&mut table.list, candidate.clone(), now());
             if gone.is_some() {
+                reached(Sometimes::PeerDisplaced);
                 node.counters.peers_displaced.one();
                 tell_removed(gone.as_ref(), Removed::Displaced, node);
             }
@@ -209,6 +224,7 @@ impl Peers {
                 node.is_alive(candidate.info.address());
             }
             tell_added(&added, &candidate.info, node);
+            note_added(&added);
             added
         })
         .await

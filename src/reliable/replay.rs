@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
+    fault_points::{Sometimes, reached},
     link::OnRestart,
     message::RequestError,
     overlay::{Address, PeerId},
@@ -28,6 +29,7 @@ pub(crate) fn replay(sender: &Arc<ReliableSender>, kept: Vec<Kept>) {
         by_peer.entry(to).or_default().push(kept);
     }
     for kept in by_peer.into_values() {
+        reached(Sometimes::OutboxReplayed);
         let endpoint = &sender.endpoint;
         endpoint.spawn(endpoint.until_aborted(replay_to_one(Arc::clone(sender), kept)));
     }
@@ -70,6 +72,7 @@ async fn replay_to_one(sender: Arc<ReliableSender>, mut left: Vec<Kept>) {
         if left.is_empty() || pause.await.is_none() {
             return;
         }
+        reached(Sometimes::OutboxReplayedAgain);
     }
 }
 

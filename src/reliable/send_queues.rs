@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use tokio::sync::{Mutex as Lock, Notify, oneshot};
 
 use crate::{
+    fault_points::{FaultPoint, fault_point},
     frame::{Frame, FrameError},
     link::{AckLevel, AckSender, AckSenderLimits, OnRestart, Reason, Sequenced},
     overlay::{Address, PeerId},
@@ -160,6 +161,11 @@ impl SendQueue {
 
     pub(crate) fn has_room(&self, frame: &Frame) -> bool {
         self.lock().outbox.has_room(frame.data().len())
+    }
+
+    /// Whether a simulation takes it for full although there may be room. Never if it is empty.
+    pub(crate) fn is_full_early(&self) -> bool {
+        !self.lock().outbox.is_empty() && fault_point(FaultPoint::AckedQueueFull)
     }
 
     /// Adds a message. `None` if there is no room.

@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
+    fault_points::{Sometimes, reached},
     frame::Frame,
     link::{AckLevel, Reason},
     message::{ReadError, RequestError},
@@ -36,12 +37,24 @@ pub(crate) async fn push(
     how: Reliability,
 ) -> QueuedMessage {
     let _turn = queue.next_sender.lock().await;
+    wait_if_full_early(queue).await;
     loop {
         wait_for_room(queue, frame).await;
         if let Some(queued) = queue.push(frame, how) {
             start(endpoint, queue, &queued);
             return queued;
         }
+    }
+}
+
+/// How long a queue counts as full at a fault point.
+const FULL_EARLY: Duration = Duration::from_millis(100);
+
+/// Waits for a moment, or for the end of a message, if the queue counts as full early.
+pub(super) async fn wait_if_full_early(queue: &SendQueue) {
+    let changed = queue.changed.notified();
+    if queue.is_full_early() {
+        timeout(FULL_EARLY, changed).await.ok();
     }
 }
 
@@ -52,6 +65,7 @@ pub(crate) async fn wait_for_room(queue: &SendQueue, frame: &Frame) {
         if queue.has_room(frame) {
             return;
         }
+        reached(Sometimes::AckedQueueFull);
         changed.await;
     }
 }
@@ -77,6 +91,9 @@ pub(crate) async fn send(
     let queued = timeout_at(until, push(endpoint, queue, &frame, level.into())).await;
     let mut queued = queued.map_err(|_| RequestError::NoCredit(limit))?;
     let acknowledged = timeout_at(until, queued.acknowledged()).await;
+    if acknowledged.is_err() {
+        reached(Sometimes::AckedLate);
+    }
     acknowledged.map_err(|_| RequestError::Reply(ReadError::Late(limit)))?.map_err(|error| {
         match error {
             AckError::Refused { reason, sent } => RequestError::Reset { reason, sent },
@@ -115,11 +132,11 @@ async fn send_over_next_link(
     classic: &mut u32,
 ) -> bool {
     let to = queue.lock().to.clone();
-    let reached = match endpoint.links.proven(&queue.peer) {
+    let session = match endpoint.links.proven(&queue.peer) {
         Some(session) => Ok(session),
         None => reach(endpoint, &to, Some(&queue.peer)).await,
     };
-    let session = match reached {
+    let session = match session {
         Ok(session) => session,
         Err(why) => {
             on_unreached(endpoint, queue, &to, why, classic).await;
@@ -136,6 +153,9 @@ async fn send_over_next_link(
         state.unreached = None;
         state.outbox.opened(session.incarnation)
     };
+    if !unknown.is_empty() {
+        reached(Sometimes::ReceiverRestarted);
+    }
     for sequence in unknown {
         queue.finish(sequence, Err(AckError::Restarted));
     }
@@ -161,6 +181,7 @@ async fn send_over(session: &Arc<Session>, queue: &Arc<SendQueue>) -> bool {
             Some((again, (sequenced, frame))) => {
                 let sequence = sequenced.sequence;
                 if again {
+                    reached(Sometimes::AckedResent);
                     session.node.counters.reliable_resent.one();
                 } else if let Err(error) = session.check_sequenced(&frame) {
                     queue.finish(sequence, Err(AckError::TooLong(error)));
@@ -218,7 +239,7 @@ async fn on_unreached(
             changed.await;
         }
     };
-    tokio::time::timeout(pause, over).await.ok();
+    timeout(pause, over).await.ok();
 }
 
 /// Handles the stop of this node: ends the messages that were not sent, and waits for the others

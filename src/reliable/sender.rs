@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     classic::client,
+    fault_points::{Sometimes, reached},
     frame::{Frame, TypeCode},
     link::{AckLevel, AckSenderLimits, Reason},
     message::{Over, RequestError, outgoing::OutgoingKind},
@@ -128,9 +129,12 @@ pub(crate) async fn accept(
     let queue = queue_for(sender, to, until).await.map_err(ReliableError::NotSent)?;
     let late = || ReliableError::NotSent(RequestError::NoCredit(limit));
     let turn = if wait {
-        timeout_at(until, queue.next_sender.lock()).await.map_err(|_| late())?
+        let turn = timeout_at(until, queue.next_sender.lock()).await.map_err(|_| late())?;
+        timeout_at(until, send_task::wait_if_full_early(&queue)).await.map_err(|_| late())?;
+        turn
     } else {
-        let turn = queue.next_sender.try_lock().ok().filter(|_| queue.has_room(&frame));
+        let has_room = || queue.has_room(&frame) && !queue.is_full_early();
+        let turn = queue.next_sender.try_lock().ok().filter(|_| has_room());
         turn.ok_or_else(|| ReliableError::Full { message: frame.clone() })?
     };
     timeout_at(until, send_task::wait_for_room(&queue, &frame)).await.map_err(|_| late())?;
@@ -164,7 +168,11 @@ pub(super) async fn outcome(
     to: &Address,
     message: Frame,
 ) -> Result<(), ReliableError> {
-    let error = match timeout_at(until, queued.acknowledged()).await {
+    let acknowledged = timeout_at(until, queued.acknowledged()).await;
+    if acknowledged.is_err() {
+        reached(Sometimes::AckedLate);
+    }
+    let error = match acknowledged {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(error)) => error,
         Err(_) if queued.was_sent() => {

@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
+    fault_points::{FaultPoint, Sometimes, fault_point, reached},
     link::{AckReceiver, Reason, ReceiveOutcome, Sequenced},
     node::Refusal,
     overlay::PeerId,
@@ -36,6 +37,9 @@ impl AckedMessages {
     /// A permit for a long wait of a message of this length. `None` if the bytes for longer waits
     /// are used up.
     pub(super) fn try_wait(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        if fault_point(FaultPoint::AckedWaitShort) {
+            return None;
+        }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.waiting.try_acquire_many(bytes.saturating_add(1)).ok()
     }
@@ -74,7 +78,15 @@ impl AckedState {
     /// Notes the arrival of a message, and decides how to process it.
     pub(super) fn on_message(&mut self, from: &PeerId, sequenced: Sequenced) -> AckedArrival {
         let name = (from.clone(), sequenced.series, sequenced.incarnation, sequenced.sequence);
-        match self.seen.note(from, sequenced, now()) {
+        let outcome = self.seen.note(from, sequenced, now());
+        match outcome {
+            ReceiveOutcome::New | ReceiveOutcome::Repeated => {}
+            ReceiveOutcome::Failed(_) => reached(Sometimes::AckedFailedAgain),
+            ReceiveOutcome::NoRoom => reached(Sometimes::AckedNoRoom),
+            ReceiveOutcome::Superseded => reached(Sometimes::AckedSuperseded),
+            ReceiveOutcome::Forgotten => reached(Sometimes::AckedForgotten),
+        }
+        match outcome {
             ReceiveOutcome::New => AckedArrival::Deliver(name),
             ReceiveOutcome::Repeated => self
                 .outcomes

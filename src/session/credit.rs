@@ -12,6 +12,7 @@ use futures::future::{Either, select};
 use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use crate::{
+    fault_points::{FaultPoint, Sometimes, fault_point, reached},
     message::{Sender, credit::Window},
     session::{
         credit_pool::CreditPool,
@@ -57,7 +58,8 @@ impl Session {
                 return false;
             }
             let take = |credit| self.try_pay(credit).map(SemaphorePermit::forget).map(|()| credit);
-            match take(PREPAID.max(cost)).or_else(|| take(cost)) {
+            let prepaid = if fault_point(FaultPoint::NotPrepaid) { 0 } else { PREPAID };
+            match take(prepaid.max(cost)).or_else(|| take(cost)) {
                 Some(credit) => state.prepaid += credit,
                 None => return false,
             }
@@ -80,6 +82,7 @@ impl Session {
             Ok(paid) => Ok(paid),
             Err(TryAcquireError::Closed) => Err(Unsent::Gone),
             Err(TryAcquireError::NoPermits) => {
+                reached(Sometimes::CreditExhausted);
                 let _waits = self.wait_for_credit();
                 let left = self.left.notified();
                 if !self.is_open() {
@@ -112,6 +115,7 @@ impl Session {
             {
                 return Ok(paid);
             }
+            reached(Sometimes::CreditExhausted);
             changed.await;
         }
     }
@@ -122,6 +126,7 @@ impl Session {
             Ok(slot) => Ok(slot),
             Err(TryAcquireError::Closed) => Err(Unsent::Gone),
             Err(TryAcquireError::NoPermits) => {
+                reached(Sometimes::RequestsExhausted);
                 let _waits = Waits::new(&self.waiting);
                 self.request_permits.acquire().await.map_err(|_| Unsent::Gone)
             }

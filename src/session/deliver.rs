@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::{
     dispatch::{Route, reply::answered, routes::Notified},
+    fault_points::{FaultPoint, Sometimes, fault_point, reached},
     frame::{Frame, TypeCode},
     link::Sequenced,
     message::{Body, Incoming, MessageGuard, Reply, body::Progress, credit::WindowShare},
@@ -150,6 +151,7 @@ impl Deliveries {
             }
             return;
         }
+        reached(Sometimes::TurnAwaited);
         let turn = self.turns.take(delivery.route.handler);
         self.run(exchange, async move {
             turn.wait().await;
@@ -174,7 +176,11 @@ impl Deliveries {
     fn request(&mut self, delivery: Delivery, progress: Option<Progress>, waits: bool) {
         let session = Arc::clone(&self.session);
         let exchange = delivery.head.exchange;
-        let permits = if waits { None } else { session.node.try_permits(&delivery.route.permits) };
+        let permits = if waits || fault_point(FaultPoint::NoPermitAtOnce) {
+            None
+        } else {
+            session.node.try_permits(&delivery.route.permits)
+        };
         if let Some(permits) = permits {
             let (route, incoming) = delivery.open(&session, Some(Arc::clone(&permits)));
             let answer = route.call(incoming);
@@ -184,6 +190,7 @@ impl Deliveries {
                 Handling { answer, _permits: permits, progress, internal, ticks, read: 0 };
             return self.running.push(Served::handling(&session, exchange, handling));
         }
+        reached(if waits { Sometimes::TurnAwaited } else { Sometimes::PermitAwaited });
         let turn = self.turns.take(delivery.route.handler);
         let (busy_after, limit) =
             (session.node.config.busy_after, session.node.config.handler_timeout);

@@ -1,15 +1,16 @@
 //! The receiver of acknowledged messages. It delivers each message once and in order, and completes
 //! the delivery even if the link ends ([protocol](crate::protocol#acknowledged-messages)).
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     dispatch::{Route, reply::answered, routes::Notified},
+    fault_points::{FaultPoint, Sometimes, reached},
     link::{AckLevel, Sequenced},
-    node::{Node, Permits, Refusal},
+    node::{Node, Permits, Refusal, delay_at},
     session::{
         acked::{AckedArrival, Outcome},
         deliver::{Deliveries, Delivery},
@@ -19,6 +20,9 @@ use crate::{
         turns::Turn,
     },
 };
+
+/// The delay of an acknowledgement at a fault point.
+const ACK_DELAY: Duration = Duration::from_millis(200);
 
 impl Deliveries {
     /// Delivers an acknowledged message, unless it was delivered before.
@@ -74,10 +78,12 @@ impl Deliveries {
                 session.with(|state| state.link.reset(exchange.id, reason))
             }
             AckedArrival::Acknowledge | AckedArrival::Deliver(..) => {
+                reached(Sometimes::AckedDuplicateDiscarded);
                 session.node.counters.reliable_repeated.one();
                 acknowledge(session, exchange, sequenced);
             }
             AckedArrival::Wait(outcome) => {
+                reached(Sometimes::AckedDuplicateWaits);
                 session.node.counters.reliable_repeated.one();
                 self.answer_with_outcome(exchange, sequenced, outcome);
             }
@@ -94,7 +100,10 @@ impl Deliveries {
         let handled = sequenced.level == AckLevel::Handled;
         self.run(InExchange { request: handled, ..exchange }, async move {
             match outcome.await {
-                Ok(()) => acknowledge(&session, exchange, sequenced),
+                Ok(()) => {
+                    delay_at(FaultPoint::AckLate, ACK_DELAY).await;
+                    acknowledge(&session, exchange, sequenced);
+                }
                 Err(refusal) => session.refuse(exchange, refusal),
             }
         });

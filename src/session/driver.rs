@@ -16,6 +16,7 @@ use tokio::{
 use tokio_util::io::poll_read_buf;
 
 use crate::{
+    fault_points::{FaultPoint, Sometimes, fault_point, reached},
     limits::{Misbehavior, throttle::Throttle},
     link::{Frames, LinkEvent, LinkPhase, Reason},
     node::{AbortedExchange, Direction, connections::HostedLink},
@@ -219,6 +220,7 @@ impl Driver {
             match event {
                 LinkEvent::Closed { reason, remote } => {
                     if matches!(reason, Reason::PROTOCOL | Reason::TOO_LONG) && !remote {
+                        reached(Sometimes::LinkRulesBroken);
                         self.session.node.counters.links_broken.one();
                         self.session.offended(Misbehavior::BrokeLink);
                     }
@@ -229,7 +231,11 @@ impl Driver {
         }
         self.inbound.flush_count();
         if self.tick_at.is_none() && (asked || self.inbound.is_busy()) {
-            let next = Instant::now().later(self.tick.every);
+            let mut every = self.tick.every;
+            if fault_point(FaultPoint::TickLate) {
+                every = every.saturating_mul(2);
+            }
+            let next = Instant::now().later(every);
             self.tick_at = Some(next);
             let next = next.min(self.timer.deadline());
             self.timer.as_mut().reset(next);
@@ -304,7 +310,7 @@ impl Driver {
             Poll::Ready(Ok(n)) => {
                 self.session.node.counters.bytes_in.add(n as u64);
                 self.frames(n);
-                (true, n >= READ_AT_ONCE)
+                (true, n >= READ_AT_ONCE || fault_point(FaultPoint::YieldEarly))
             }
         }
     }
@@ -373,6 +379,7 @@ impl Driver {
             self.stalled = self.stalled.map(|_| now);
         }
         if self.stalled.is_some_and(|since| now.duration_since(since) >= config.stall_timeout) {
+            reached(Sometimes::OutputStalled);
             self.session.node.counters.errors_stalled.one();
             state.link.fail(Reason::TIMED_OUT);
         }
@@ -381,6 +388,7 @@ impl Driver {
             state.used = (now, moved);
         }
         if self.leaving.has_expired(config, &state, now) {
+            reached(Sometimes::LeavingExpired);
             state.link.fail(Reason::TIMED_OUT);
         }
         let unused = now.duration_since(state.used.0);
@@ -401,7 +409,10 @@ impl Driver {
         if idle {
             self.free_buffers();
         }
-        if idle && open && unused >= config.link_idle_timeout {
+        let is_over =
+            || unused >= config.link_idle_timeout || fault_point(FaultPoint::IdleLinkClosed);
+        if idle && open && is_over() {
+            reached(Sometimes::IdleLinkClosed);
             self.links.unlist(&self.session);
             self.session.bye();
         }

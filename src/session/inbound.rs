@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     dispatch::{Intake, Route, Routes, routes::Notified},
+    fault_points::{FaultPoint, Sometimes, fault_point, reached},
     frame::{Frame, TypeCode},
     limits::budget::{EXEMPT, Share},
     link::{LinkEvent, MessageBatch, Reason, Sequenced},
@@ -142,7 +143,11 @@ impl Inbound {
 
     /// Drops an incomplete message whose exchange has ended.
     fn discard_incomplete(&mut self, exchange: u32, reason: Reason) {
-        match self.incomplete.swap_remove(&exchange) {
+        let incomplete = self.incomplete.swap_remove(&exchange);
+        if incomplete.is_some() {
+            reached(Sometimes::IncompleteMessageReceived);
+        }
+        match incomplete {
             Some(Incomplete::Whole { cost, .. }) => self.session.consumed(cost),
             Some(Incomplete::Streamed { queue, .. }) => {
                 queue.end(Err(ExchangeBroken { reason, sent: false, link: false }));
@@ -314,7 +319,9 @@ impl Inbound {
             Some(Incomplete::Whole { assembler, share, cost: costs, .. }) => {
                 *costs += cost;
                 let arrived = assembler.len() + data.len();
-                if arrived > EXEMPT && !share.try_cover(arrived) {
+                if arrived > EXEMPT
+                    && (fault_point(FaultPoint::NoMemoryForMessage) || !share.try_cover(arrived))
+                {
                     return self.refuse_incomplete(exchange, Refusal::Busy);
                 }
                 match assembler.push(&data, last) {
@@ -398,6 +405,12 @@ impl Inbound {
 
     /// Ends all messages after the end of the link.
     pub(super) fn on_link_end(&mut self, reason: Reason) {
+        if !self.incomplete.is_empty() {
+            reached(Sometimes::IncompleteMessageReceived);
+        }
+        if !self.deliveries.is_empty() {
+            reached(Session::ended_in_exchange(reason));
+        }
         for (_, incomplete) in self.incomplete.drain(..) {
             if let Incomplete::Streamed { queue, .. } = incomplete {
                 queue.end(Err(ExchangeBroken { reason, sent: false, link: true }));

@@ -10,6 +10,7 @@ use tokio::{
 
 use crate::{
     classic::{client, writer::explain},
+    fault_points::{Sometimes, reached},
     frame::{FrameError, FrameHead, TypeCode},
     limits::Misbehavior,
     link::{
@@ -102,15 +103,24 @@ async fn greet(
                 _ => Ok((io, link, buffer)),
             },
         },
-        Ok(Ok(HelloAnswer::Goodbye)) => Err(Unreached::Left),
-        Ok(Ok(HelloAnswer::Refusal(text))) if text == Refusal::Busy.text() => Err(Unreached::Busy),
+        Ok(Ok(HelloAnswer::Goodbye)) => {
+            reached(Sometimes::HelloGoodbye);
+            Err(Unreached::Left)
+        }
+        Ok(Ok(HelloAnswer::Refusal(text))) if text == Refusal::Busy.text() => {
+            reached(Sometimes::HelloBusy);
+            Err(Unreached::Busy)
+        }
         Ok(Ok(HelloAnswer::Refusal(text))) if text == Refusal::Stopping.text() => {
             Err(Unreached::failed(&io::ErrorKind::ConnectionAborted.into()))
         }
         Ok(Ok(HelloAnswer::Refusal(_) | HelloAnswer::Nothing) | Err(_)) => {
             Err(Unreached::Classic { mute: false })
         }
-        Err(_) => Err(Unreached::Classic { mute: true }),
+        Err(_) => {
+            reached(Sometimes::HelloUnanswered);
+            Err(Unreached::Classic { mute: true })
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    fault_points::{Sometimes, reached},
     frame::Frame,
     link::Reason,
     message::{
@@ -102,7 +103,10 @@ impl BodySource for RecvStream {
                 let config = &self.session.node.config;
                 Poll::Ready(Err(ReadError::Late(match self.credit {
                     CreditReturn::Window => config.stall_timeout,
-                    CreditReturn::Exchange(_) => config.reply_timeout,
+                    CreditReturn::Exchange(_) => {
+                        reached(Sometimes::ReplyLate);
+                        config.reply_timeout
+                    }
                 })))
             }
         }

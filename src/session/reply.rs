@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     dispatch::reply::{ReplySink, ReplyStop, may_send, send_reply},
+    fault_points::{FaultPoint, fault_point},
     frame::{Frame, TypeCode},
     link::{MAX_PAYLOAD, Refused},
     message::{
@@ -50,7 +51,8 @@ pub(super) async fn send(
 
 /// Sends a reply of one frame, if that is possible without waiting.
 pub(super) fn try_one(session: &Session, exchange: u32, frame: &Frame, internal: bool) -> bool {
-    if frame.data().len() > MAX_PAYLOAD || !may_send(frame.code(), internal) {
+    let is_apart = || frame.data().len() > MAX_PAYLOAD || !may_send(frame.code(), internal);
+    if is_apart() || fault_point(FaultPoint::ReplyNotAtOnce) {
         return false;
     }
     let reply = |state: &mut SessionState| {

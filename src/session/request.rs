@@ -6,6 +6,7 @@ use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    fault_points::{FaultPoint, fault_point},
     frame::{Frame, TypeCode},
     link::{ExchangeKind, Refused, Sequenced},
     message::{
@@ -65,7 +66,7 @@ impl Session {
     /// Sends a request of one frame, if that is possible without waiting.
     pub(crate) fn try_request(self: &Arc<Self>, frame: &Frame) -> Option<Replies> {
         let len = frame.data().len();
-        if len > self.limits.part {
+        if len > self.limits.part || fault_point(FaultPoint::NoRoomAtOnce) {
             return None;
         }
         let slot = self.request_permits.try_acquire().ok()?;

@@ -9,6 +9,7 @@ use std::{
 use tokio::sync::SemaphorePermit;
 
 use crate::{
+    fault_points::{FaultPoint, Sometimes, fault_point, reached},
     frame::{Frame, FrameError, TypeCode},
     link::{ExchangeKind, Link, Reason},
     message::{
@@ -152,6 +153,7 @@ pub(crate) async fn send_parts(
             Ok::<_, Unsent>(())
         };
         if sent.await.is_err() {
+            reached(Sometimes::IncompleteMessageSent);
             unfinished.leave();
             return Err(Unsent::Over.into());
         }
@@ -217,12 +219,16 @@ impl Session {
 
     /// Sends a one-way message of one frame, if that is possible without waiting.
     pub(crate) fn try_notify(&self, frame: &Frame) -> bool {
-        self.with(|state| self.try_enqueue_short(state, frame))
+        !fault_point(FaultPoint::NoRoomAtOnce)
+            && self.with(|state| self.try_enqueue_short(state, frame))
     }
 
     /// Sends as many of these one-way messages, from the front, as possible without waiting and in
     /// one frame each. Removes them from `frames` and returns their number.
     pub(crate) fn try_notify_all(&self, frames: &mut VecDeque<Frame>) -> u64 {
+        if fault_point(FaultPoint::NoRoomAtOnce) {
+            return 0;
+        }
         self.with(|state| {
             let mut sent = 0;
             while frames.front().is_some_and(|frame| self.try_enqueue_short(state, frame)) {

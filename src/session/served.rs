@@ -11,6 +11,7 @@ use std::{
 use futures::{FutureExt, future::BoxFuture};
 
 use crate::{
+    fault_points::{Sometimes, reached},
     frame::TypeCode,
     message::{Reply, body::Progress, reply::ReplyKind},
     node::{Permits, Refusal},
@@ -105,6 +106,11 @@ impl Served {
     pub(super) fn cancel(&mut self, exchange: u32) -> bool {
         let this = self.exchange.id == exchange && self.request().is_some();
         if this {
+            match self.stage {
+                Stage::Handling(_) => reached(Sometimes::RequestCancelledInHandler),
+                Stage::Work(_) => reached(Sometimes::RequestCancelledWaiting),
+                Stage::Done => {}
+            }
             self.stage = Stage::Done;
         }
         this

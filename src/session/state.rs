@@ -19,6 +19,7 @@ use tokio::{
 
 use crate::{
     dispatch::Routes,
+    fault_points::{Sometimes, reached},
     link::{AckLevel, Link, LinkId, LinkPhase, MAX_PAYLOAD, Reason, Refused, Role},
     message::Sender,
     node::{AbortedExchange, Direction, Node},
@@ -252,6 +253,7 @@ impl Session {
                 let changed = self.changed.notified();
                 result = self.try_enqueue(&mut add);
                 if result.is_none() {
+                    reached(Sometimes::OutputFull);
                     changed.await;
                 }
             }
@@ -371,6 +373,9 @@ impl Session {
     ) {
         let removed = self.lock().exchanges.swap_remove(&exchange);
         if let Some(open) = removed {
+            if let Err(reason) = end {
+                reached(reason.reset());
+            }
             let end = match open {
                 // An acknowledgement of another message does not count.
                 OutExchange::Sequenced(ref acked) if !acked.accepts(acknowledged) => {
@@ -394,6 +399,9 @@ impl Session {
         let exchanges = std::mem::take(&mut state.exchanges);
         let written = state.written;
         drop(state);
+        if !exchanges.is_empty() {
+            reached(Self::ended_in_exchange(reason));
+        }
         for open in exchanges.into_values() {
             if let OutExchange::Request { code, .. } = open
                 && self.node.abort.is_cancelled()
@@ -407,6 +415,15 @@ impl Session {
         // Waiting senders then find how their exchange ended.
         self.credit.close();
         self.changed.notify_waiters();
+    }
+
+    /// The situation of a link that ends for this reason with open exchanges.
+    pub(super) fn ended_in_exchange(reason: Reason) -> Sometimes {
+        if reason == Reason::LOST {
+            Sometimes::LinkLostInExchange
+        } else {
+            Sometimes::LinkEndedInExchange
+        }
     }
 
     /// Whether this node has just opened it, and no message was sent over it.

@@ -104,12 +104,10 @@ impl MemoryNetwork {
         network
     }
 
-    /// Starts the clock of the network if it has not started. A network that is created outside of
-    /// a runtime starts it at the first node or record, as the paused clock does not exist before.
-    ///
-    /// Returns when it started.
+    /// Starts the clock of the network, and returns the time. A network that is created outside of
+    /// a runtime otherwise starts it with its first node or event.
     pub(crate) fn begin(&self) -> Instant {
-        self.lock().tap.began()
+        self.lock().tap.begin()
     }
 
     /// The transport of a node on `host`. Several nodes may share a host, on different ports.

@@ -2,6 +2,7 @@
 //!
 //! - `determinism`: the same seed is the same life, with every feature and in every process.
 //! - `heals`: peers that list each other stay in agreement through faults.
+//! - `hostile`: networks on hostile wires, whose nodes take unusual ways.
 //! - `joining`: nodes that join are not isolated, and learn why they are refused.
 //! - `kademlia`: look-ups, records and routes in networks with partial tables.
 //! - `mdns`: nodes of one network find each other by multicast DNS.
@@ -23,6 +24,8 @@ mod common;
 mod determinism;
 #[cfg(feature = "test-utils")]
 mod heals;
+#[cfg(feature = "test-utils")]
+mod hostile;
 #[cfg(feature = "test-utils")]
 mod joining;
 #[cfg(all(feature = "kademlia", feature = "test-utils"))]

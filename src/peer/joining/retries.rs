@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::{Came, contacts, walk};
 use crate::{
+    fault_points::{FaultPoint, Sometimes, fault_point, reached},
     node::{JoinAgain, PeerEvent},
     overlay::JoinAnswer,
     peer::{
@@ -60,7 +61,10 @@ fn pause(node: &Endpoint, tries: u32) -> Duration {
     let pause = doubled(FIRST_PAUSE, tries, LONGEST_PAUSE);
     let mut hasher = DefaultHasher::new();
     (node.me.id(), tries).hash(&mut hasher);
-    let more = u32::try_from(hasher.finish() % 1_000).unwrap_or(0);
+    let mut more = u32::try_from(hasher.finish() % 1_000).unwrap_or(0);
+    if fault_point(FaultPoint::JoinPauseLongest) {
+        more = 1_000;
+    }
     pause.saturating_add(part(pause.saturating_mul(more), 1_000))
 }
 
@@ -72,9 +76,11 @@ async fn retry(
     let mut gone = 0;
     for tries in 0.. {
         sleep(pause(node, tries)).await;
+        reached(Sometimes::JoinRetried);
         let report = walk(node, peers, contact.clone(), (config.clone(), tries + 1)).await?;
         match Came::of(contact, report) {
             Came::In(report) => {
+                reached(Sometimes::JoinRetrySucceeded);
                 contacts::joined(peers, contact, config.clone()).await?;
                 let added = report.added().len();
                 node.emit(&PeerEvent::Joined { contact: contact.clone(), added });

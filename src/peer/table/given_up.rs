@@ -1,8 +1,9 @@
 //! Peers that were given up and return.
 
 use crate::{
+    fault_points::{Sometimes, reached},
     node::Removed,
-    overlay::{Address, Candidate, GivenUp, PeerEntry, PeerId, PeerInfo, PeerList},
+    overlay::{Added, Address, Candidate, GivenUp, PeerEntry, PeerId, PeerInfo, PeerList},
     peer::{
         NodeDown, Peers,
         table::{tell_added, tell_removed},
@@ -26,7 +27,11 @@ impl Peers {
     pub(crate) async fn lost(&self, id: &PeerId) -> Result<(), NodeDown> {
         let id = id.clone();
         self.with(move |table, node| {
-            tell_removed(table.list.give_up(&id, now()).as_ref(), Removed::Lost, node);
+            let gone = table.list.give_up(&id, now());
+            if gone.is_some() {
+                reached(Sometimes::PeerGivenUp);
+            }
+            tell_removed(gone.as_ref(), Removed::Lost, node);
         })
         .await
     }
@@ -36,6 +41,7 @@ impl Peers {
         let (id, added) = (entry.info().id().clone(), entry.added());
         self.with(move |table, node| {
             if table.list.get(&id).is_some_and(|known| known.added() == added) {
+                reached(Sometimes::PeerReplaced);
                 let gone = table.list.give_up(&id, now());
                 tell_removed(gone.as_ref(), Removed::Replaced, node);
             }
@@ -74,6 +80,9 @@ impl Peers {
                 .seen_at(seen_at.clone())
                 .verified(true);
             let added = node.config.shares().admit(&mut table.list, candidate, now());
+            if added == Added::Added {
+                reached(Sometimes::PeerFoundAgain);
+            }
             table.list.touch(peer.id(), now());
             tell_added(&added, &peer, node);
         })

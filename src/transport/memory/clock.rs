@@ -21,6 +21,15 @@ pub enum ClockOffset {
     Behind(Duration),
 }
 
+impl ClockOffset {
+    /// Ahead by that many seconds, or behind if they are negative.
+    #[must_use]
+    pub const fn seconds(seconds: i64) -> Self {
+        let time = Duration::from_secs(seconds.unsigned_abs());
+        if seconds < 0 { Self::Behind(time) } else { Self::Ahead(time) }
+    }
+}
+
 /// The offset of a host, which its nodes read. Microseconds; behind is negative.
 #[derive(Clone, Debug, Default)]
 pub(in crate::transport) struct OffsetCell(Arc<AtomicI64>);
@@ -31,7 +40,7 @@ impl OffsetCell {
         self.0.store(
             match offset {
                 ClockOffset::Ahead(time) => micros(time),
-                ClockOffset::Behind(time) => -micros(time),
+                ClockOffset::Behind(time) => micros(time).saturating_neg(),
             },
             Ordering::Relaxed,
         );

@@ -101,13 +101,7 @@ impl Life {
             }
             Fault::Clock { node, seconds } => {
                 if let Some(host) = self.host(node) {
-                    let time = Duration::from_secs(seconds.unsigned_abs());
-                    let offset = if seconds < 0 {
-                        ClockOffset::Behind(time)
-                    } else {
-                        ClockOffset::Ahead(time)
-                    };
-                    wires.set_clock_offset(&host, offset);
+                    wires.set_clock_offset(&host, ClockOffset::seconds(seconds));
                 }
             }
             Fault::Impostor { of, time } => self.impostor(of, time).await,

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -27,8 +27,9 @@ struct Recorders {
 /// atomic load.
 #[derive(Default)]
 pub(in super::super) struct Tap {
-    /// The start of the network: its creation inside a runtime, otherwise the first use.
-    began: OnceLock<Instant>,
+    /// The start of the network: of its run or its first use. Not its creation, which may be before
+    /// a runtime pauses the clock.
+    began: Mutex<Option<Instant>>,
     is_active: AtomicBool,
     recorders: Mutex<Arc<Recorders>>,
 }
@@ -40,9 +41,14 @@ impl fmt::Debug for Tap {
 }
 
 impl Tap {
-    /// The start of the network. The first call starts it.
+    /// Starts the clock of the network, and returns the time.
+    pub(in super::super) fn begin(&self) -> Instant {
+        *self.began.lock().insert(Instant::now())
+    }
+
+    /// The start of the network. If it has not started, it starts now.
     pub(in super::super) fn began(&self) -> Instant {
-        *self.began.get_or_init(Instant::now)
+        *self.began.lock().get_or_insert_with(Instant::now)
     }
 
     /// The time since the start of the network.
