@@ -26,6 +26,7 @@ pub mod tls;
 use std::{
     fmt, io,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
@@ -189,20 +190,43 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     fn own_host(&self, listening: &Address) -> Host;
 }
 
+/// The date at which a simulated network begins, since 1970. It is far enough from zero that the
+/// clock of a simulation can go back.
+const SIMULATED_DATE: Duration = Duration::from_secs(1 << 31);
+
 /// The replacement of the system's clock and random numbers on a simulated network, so that the
 /// same seed gives the same history. The date starts at a fixed one and follows tokio's clock. The
 /// random numbers come from a seed and are not secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Simulated {
-    pub(crate) began: tokio::time::Instant,
-    pub(crate) seed: u64,
+    began: tokio::time::Instant,
+    seed: u64,
+    #[cfg(feature = "test-utils")]
+    offset: memory::OffsetCell,
 }
 
 impl Simulated {
     /// The start of the network, and the seed of one run of a node. Each run needs another seed.
     #[must_use]
-    pub const fn new(began: tokio::time::Instant, seed: u64) -> Self {
-        Self { began, seed }
+    pub fn new(began: tokio::time::Instant, seed: u64) -> Self {
+        Self {
+            began,
+            seed,
+            #[cfg(feature = "test-utils")]
+            offset: memory::OffsetCell::default(),
+        }
+    }
+
+    pub(crate) const fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The time since 1970 by the wall clock.
+    pub(crate) fn since_1970(&self) -> Duration {
+        let since = SIMULATED_DATE.saturating_add(self.began.elapsed());
+        #[cfg(feature = "test-utils")]
+        let since = self.offset.apply(since);
+        since
     }
 }
 

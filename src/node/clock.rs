@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::task::spawn_blocking;
 
 use crate::{overlay::Dice, sync::Mutex, transport::Simulated};
 
@@ -69,21 +69,17 @@ pub(crate) fn system_random() -> u64 {
     std::collections::hash_map::RandomState::new().hash_one(0)
 }
 
-/// The date at which a simulated network begins, since 1970. It is far enough from zero that the
-/// clock of a simulation can go back.
-const SIMULATED_DATE: Duration = Duration::from_secs(1 << 31);
-
-/// The date on a simulated network that began at this instant of tokio's clock.
-pub(crate) fn simulated_date(began: Instant) -> SystemTime {
-    UNIX_EPOCH.checked_add(SIMULATED_DATE.saturating_add(began.elapsed())).unwrap_or(UNIX_EPOCH)
+/// The date on a simulated network.
+pub(crate) fn simulated_date(simulated: &Simulated) -> SystemTime {
+    UNIX_EPOCH.checked_add(simulated.since_1970()).unwrap_or(UNIX_EPOCH)
 }
 
 impl Ambient {
     /// The clock and the random numbers of a node on a simulated network.
-    pub(crate) fn simulated(Simulated { began, seed }: Simulated) -> Self {
-        let dice = Mutex::new(Dice::new(seed));
+    pub(crate) fn simulated(simulated: Simulated) -> Self {
+        let dice = Mutex::new(Dice::new(simulated.seed()));
         Self {
-            date: Arc::new(move || simulated_date(began)),
+            date: Arc::new(move || simulated_date(&simulated)),
             random: Arc::new(move || dice.lock().next()),
             is_simulated: true,
         }

@@ -138,9 +138,12 @@ options! {
         ///
         /// Trade-off: each takes about 2 KiB and one file descriptor.
         max_half_open: usize = 512, "connections", "accepted connections without a complete header", COUNT;
-        /// Outgoing exchanges that are open at once. Default 1,024; a further one waits, at most
-        /// `connect_timeout`. At most 32 connections are being opened at once.
-        max_outgoing: usize = 1_024, "exchanges", "own exchanges open at once", COUNT;
+        /// Classic exchanges that this node has open at once. Default 1,024; a further one waits, at
+        /// most `connect_timeout`. At most 32 connections are being opened at once.
+        ///
+        /// Exchanges over links need no connection of their own. The other node limits them with
+        /// its `max_link_requests`.
+        max_outgoing: usize = 1_024, "exchanges", "own classic exchanges open at once", COUNT;
         /// Dials of unverified addresses per second, on average: those of peers that joined and are
         /// not verified, and of peers that others listed. Default 32; a further one waits.
         ///

@@ -94,6 +94,7 @@ use std::{
     fmt,
     ops::Range,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -115,7 +116,11 @@ use crate::{
     node::simulation,
     overlay::Host,
     peer::{Builder, Peer, RegisterError},
-    transport::memory::MemoryNetwork,
+    sync::Mutex,
+    transport::{
+        Simulated,
+        memory::{MemoryNetwork, Recording},
+    },
 };
 
 /// The port that every node listens on, each on a host of its own.
@@ -139,7 +144,8 @@ struct Inner {
     seed: u64,
     random: RefCell<SimRng>,
     nodes: RefCell<BTreeMap<String, SimNode>>,
-    history: RefCell<History>,
+    history: Arc<Mutex<History>>,
+    _recording: Recording,
     limit: Cell<Duration>,
 }
 
@@ -162,12 +168,16 @@ impl SimNetwork {
     /// results of [`random`](Self::random), [`pick`](Self::pick) and [`shuffle`](Self::shuffle).
     #[must_use]
     pub fn new(seed: u64) -> Self {
+        let (wires, history) = (MemoryNetwork::new(seed), Arc::new(Mutex::new(History::default())));
+        let recorded = Arc::clone(&history);
+        let recording = wires.record(move |event| recorded.lock().wire(event));
         Self(Rc::new(Inner {
-            wires: MemoryNetwork::new(seed),
+            wires,
             seed,
             random: RefCell::new(SimRng::new(seed)),
             nodes: RefCell::default(),
-            history: RefCell::default(),
+            history,
+            _recording: recording,
             limit: Cell::new(LIMIT),
         }))
     }
@@ -199,8 +209,9 @@ impl SimNetwork {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().start_paused(true).build().map_err(SimError::Runtime)?;
         actix_rt::System::with_tokio_rt(|| runtime).block_on(async {
-            self.0.history.borrow_mut().begin();
-            let _running = simulation::begin(self.0.seed, self.0.wires.begin());
+            self.0.history.lock().begin();
+            let simulated = Simulated::new(self.0.wires.begin(), self.0.seed);
+            let _running = simulation::begin(simulated);
             let limit = self.0.limit.get();
             let ended = timeout(limit, test(self.clone())).await;
             for peer in self.peers() {
@@ -309,13 +320,13 @@ impl SimNetwork {
         actix_rt::spawn(async move {
             while let Some(event) = events.next().await {
                 let Some(inner) = network.upgrade() else { break };
-                inner.history.borrow_mut().note(&name, format_args!("{event:?}"));
+                inner.history.lock().note(&name, format_args!("{event:?}"));
             }
         });
     }
 
     fn note(&self, name: &str, what: &str) {
-        self.0.history.borrow_mut().note(name, format_args!("{what}"));
+        self.0.history.lock().note(name, format_args!("{what}"));
     }
 
     /// The running node `name`.
@@ -408,7 +419,7 @@ impl SimNetwork {
             let (peers, links) = status.map_or((0, 0), |status| (status.peers, status.links.len()));
             nodes.push(NodeState { name, running: peer.is_some(), peers, links });
         }
-        let at = self.0.history.borrow_mut().elapsed();
+        let at = self.0.history.lock().elapsed();
         let (connections, dials) = (self.0.wires.connections(), self.0.wires.dials());
         SimState { at, nodes, connections, dials }
     }
@@ -430,18 +441,21 @@ impl SimNetwork {
         self.0.random.borrow_mut().shuffle(these);
     }
 
-    /// A hash of everything that has happened: the [events](crate::PeerEvent) of each node, what the test
-    /// did to the network, and when. Two runs with the same seed have the same digest.
+    /// A hash of everything that has happened, and when: the [events](crate::PeerEvent) of each
+    /// node, what the test did to the network, and
+    /// [each frame](crate::transport::memory::WireEvent). Two runs with the same seed have the same
+    /// digest.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        self.0.history.borrow().digest()
+        self.0.history.lock().digest()
     }
 
-    /// The lines that the [`digest`](Self::digest) is computed from, at most the first 65,536.
+    /// The lines that the [`digest`](Self::digest) is computed from: at most the first 65,536 of
+    /// nodes and tests, and the first 65,536 of the network.
     /// Compare them to find where two runs diverge.
     #[must_use]
     pub fn history(&self) -> Vec<String> {
-        self.0.history.borrow().lines()
+        self.0.history.lock().lines()
     }
 }
 

@@ -5,8 +5,9 @@
 //! the stream after the written data.
 //!
 //! A test injects the faults of a real network: latency, low bandwidth, stalls, broken connections,
-//! crashes, and partitions in one direction or both. There is no packet loss, as TCP turns it into
-//! latency.
+//! crashes, and partitions in one direction or both. [`Chaos`] draws more of them from the seed.
+//! There is no packet loss, as TCP turns it into latency. [`record`](MemoryNetwork::record) reports
+//! each frame that is written.
 //!
 //! Under tokio's paused clock and on one thread, everything is deterministic for a seed. No task is
 //! spawned; latency is a timer in the reader. Without latency, bandwidth and stalls no timer is
@@ -48,10 +49,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod chaos;
+mod clock;
 mod connection;
+pub(crate) mod fnv;
 mod latency;
 mod node;
 mod pipe;
+mod record;
 mod state;
 mod uplink;
 
@@ -63,10 +68,15 @@ use std::{
     time::Duration,
 };
 
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+pub use self::chaos::{Chaos, ChaosCounts};
+pub use self::clock::ClockOffset;
+pub(in crate::transport) use self::clock::OffsetCell;
 pub use self::latency::Latency;
 pub use self::node::MemoryTransport;
+pub use self::record::{FrameRecord, Recording, WireEvent};
 use self::state::{NetworkState, key};
 use crate::{
     overlay::{Address, Host},
@@ -87,12 +97,18 @@ impl MemoryNetwork {
     /// and those of the nodes on it. Their wall clocks follow tokio's clock, which tests may pause.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { state: Arc::new(Mutex::new(NetworkState::new(seed))) }
+        let network = Self { state: Arc::new(Mutex::new(NetworkState::new(seed))) };
+        if Handle::try_current().is_ok() {
+            network.begin();
+        }
+        network
     }
 
-    /// Starts the clock of the network, and returns the time. Otherwise its first node starts it.
+    /// Starts the clock of the network if it has not started, and returns its start. A network that
+    /// is created outside of a runtime starts it at the first node or record, as the paused clock
+    /// does not exist before.
     pub(crate) fn begin(&self) -> Instant {
-        self.lock().begin()
+        self.lock().tap.began()
     }
 
     /// The transport of a node on `host`. Several nodes may share a host, on different ports.
@@ -349,7 +365,7 @@ pub enum Ending {
 }
 
 /// A connection, as the network sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MemoryLink {
     number: u64,
     from: Address,
@@ -373,6 +389,14 @@ impl MemoryLink {
     #[must_use]
     pub const fn to(&self) -> &Address {
         &self.to
+    }
+
+    /// The addresses of the writer and of the reader of a direction.
+    const fn ends(&self, direction: StreamDirection) -> (&Address, &Address) {
+        match direction {
+            StreamDirection::ToListener => (&self.from, &self.to),
+            StreamDirection::ToDialler => (&self.to, &self.from),
+        }
     }
 }
 

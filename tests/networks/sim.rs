@@ -48,6 +48,11 @@ fn the_same_seed_gives_the_same_run_and_another_seed_a_different_one() {
     assert_ne!(one.0, other.0);
     assert!(one.1.iter().any(|line| line.ends_with(": crashed")));
     assert!(one.1.iter().any(|line| line.contains("PeerRemoved")), "{:#?}", one.1);
+    // Each frame is part of it.
+    let is_frame = |line: &&String| line.contains(" -> n0:9000 #") && line.contains(" JOIN ");
+    let frame = one.1.iter().find(is_frame).expect("a frame");
+    let from_other = |line: &String| line.contains("n0:9000 -> ");
+    assert!(frame.contains(" bytes ") && one.1.iter().any(from_other), "{frame}");
 }
 
 /// The same with nodes that use every source of random numbers and time.

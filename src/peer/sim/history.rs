@@ -1,27 +1,32 @@
 //! The history of a network and its digest.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
-/// The number of lines that are kept; later ones count only in the digest.
+use crate::transport::memory::{WireEvent, fnv::Fnv};
+
+/// The number of lines of each kind that are kept; later ones count only in the digest.
 const LINES: usize = 1 << 16;
 
-/// FNV-1a, 64 bits (draft-eastlake-fnv): the offset basis and the prime.
-const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-const PRIME: u64 = 0x0000_0100_0000_01b3;
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct History {
     begun: Option<Instant>,
-    lines: Vec<String>,
-    digest: u64,
+    lines: Vec<Line>,
+    /// The number of notes and of wire events among the lines.
+    notes: usize,
+    wire_events: usize,
+    digest: Fnv,
 }
 
-impl Default for History {
-    fn default() -> Self {
-        Self { begun: None, lines: Vec::new(), digest: BASIS }
-    }
+#[derive(Debug)]
+enum Line {
+    Note(String),
+    Wire(WireEvent),
 }
 
 impl History {
@@ -38,19 +43,32 @@ impl History {
     pub(super) fn note(&mut self, who: &str, what: fmt::Arguments<'_>) {
         let at = self.elapsed();
         let line = format!("{at:?} {who}: {what}");
-        for byte in line.bytes().chain([b'\n']) {
-            self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(PRIME);
-        }
-        if self.lines.len() < LINES {
-            self.lines.push(line);
+        self.digest.write(line.as_bytes());
+        self.digest.write(b"\n");
+        if self.notes < LINES {
+            self.notes += 1;
+            self.lines.push(Line::Note(line));
         }
     }
 
-    pub(super) const fn digest(&self) -> u64 {
-        self.digest
+    /// Notes what happened on the wires. The text is made by [`lines`](Self::lines).
+    pub(super) fn wire(&mut self, event: &WireEvent) {
+        event.hash(&mut self.digest);
+        if self.wire_events < LINES {
+            self.wire_events += 1;
+            self.lines.push(Line::Wire(event.clone()));
+        }
+    }
+
+    pub(super) fn digest(&self) -> u64 {
+        self.digest.finish()
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
-        self.lines.clone()
+        let text = |line: &Line| match line {
+            Line::Note(text) => text.clone(),
+            Line::Wire(event) => format!("{:?} {event}", event.at()),
+        };
+        self.lines.iter().map(text).collect()
     }
 }

@@ -13,10 +13,12 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, sleep_until};
 
-use super::MemoryNetwork;
-use super::state::{DialOutcome, ListenAddress, key};
+use super::chaos::DialFate;
+use super::state::{Connected, DialOutcome, ListenAddress, key};
+use super::{MemoryNetwork, WireEvent};
 use crate::{
     overlay::{Address, Host},
+    time::Later,
     transport::{Io, Listener, Simulated, Transport, names::Names},
 };
 
@@ -93,18 +95,32 @@ impl MemoryTransport {
     async fn connect_to(&self, to: Address) -> io::Result<Io> {
         let host = if self.is_own(to.host()) { &self.host } else { to.host() };
         let to = Address::new(host.clone(), to.port());
-        let dial = self.network.lock().begin_dial(&self.host, to);
-        pause(dial.there).await;
+        let (dial, tap) = {
+            let mut state = self.network.lock();
+            (state.begin_dial(&self.host, to), Arc::clone(&state.tap))
+        };
+        let (from, to) = (&dial.from, &dial.to);
+        tap.emit(|at| WireEvent::Dialled { at, from: from.clone(), to: to.clone() });
+        pause(dial.there.later(dial.longer)).await;
         loop {
             let outcome = self.network.lock().dial_outcome(&dial);
             let (queue, listener) = match outcome {
-                DialOutcome::Open(queue, listener) => (queue, listener),
-                DialOutcome::BlackHole => return pending().await,
+                DialOutcome::Open(queue, listener) if dial.fate != DialFate::Refused => {
+                    (queue, listener)
+                }
+                DialOutcome::BlackHole => {
+                    tap.emit(|at| WireEvent::Unanswered { at, from: from.clone(), to: to.clone() });
+                    return pending().await;
+                }
                 DialOutcome::Later(until) => {
                     sleep_until(until).await;
                     continue;
                 }
-                DialOutcome::Refused => {
+                outcome @ (DialOutcome::Refused | DialOutcome::Open(..)) => {
+                    if matches!(outcome, DialOutcome::Open(..)) {
+                        self.network.lock().chaos.count_refused_dial();
+                    }
+                    tap.emit(|at| WireEvent::Refused { at, from: from.clone(), to: to.clone() });
                     pause(dial.back).await;
                     return Err(io::ErrorKind::ConnectionRefused.into());
                 }
@@ -115,10 +131,12 @@ impl MemoryTransport {
                 continue;
             };
             let connected = self.network.lock().connect(&dial, listener);
-            if let Some((ours, theirs)) = connected {
-                drop(room.send(theirs));
+            if let Some(Connected { connection, dialler, listener }) = connected {
+                connection.record_opened();
+                drop(connection);
+                drop(room.send(listener));
                 pause(dial.back).await;
-                return Ok(ours);
+                return Ok(dialler);
             }
         }
     }
@@ -133,7 +151,7 @@ async fn pause(time: Duration) {
 
 impl Transport for MemoryTransport {
     fn simulated(&self) -> Option<Simulated> {
-        Some(self.network.lock().start_node())
+        Some(self.network.lock().start_node(&self.host))
     }
 
     fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {

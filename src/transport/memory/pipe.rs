@@ -6,16 +6,16 @@ use bytes::{Buf, BytesMut};
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
+use super::chaos::ChaosDice;
 use super::uplink::{PACKET, Uplink};
 use super::{Ending, StreamDirection};
-
 use crate::time::Later;
 
 /// Bytes that a direction holds before its writer waits, like the buffers of a socket.
 pub(super) const CAPACITY: usize = 64 * 1024;
 
 /// How a direction of a new connection behaves.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct PipeConfig {
     /// The time from leaving the host of the writer to its arrival.
     pub(super) latency: Duration,
@@ -23,6 +23,7 @@ pub(super) struct PipeConfig {
     pub(super) uplink: Arc<Uplink>,
     /// Bytes after which the connection breaks.
     pub(super) break_after: Option<u64>,
+    pub(super) chaos: ChaosDice,
 }
 
 /// Wakers to wake after the lock is released: waking may run other code.
@@ -62,6 +63,8 @@ pub(super) struct Pipe {
     /// The lengths in transit, with their times of arrival. Writes at one instant are one entry.
     in_transit: VecDeque<(Instant, usize)>,
     written: u64,
+    /// The number of written bytes at which chaos breaks the connection, and how.
+    chaos_break: Option<(u64, Ending)>,
     /// Whether it is partitioned: neither bytes nor the end arrive.
     partitioned: bool,
     /// The end of a stall: nothing arrives before it.
@@ -89,6 +92,7 @@ impl Pipe {
             arrived: 0,
             in_transit: VecDeque::new(),
             written: 0,
+            chaos_break: None,
             partitioned: false,
             stalled_until: None,
             end: None,
@@ -106,7 +110,7 @@ impl Pipe {
     ) -> Read {
         self.arrive(now);
         if self.arrived > 0 {
-            let len = self.arrived.min(into.remaining());
+            let len = self.config.chaos.read(self.arrived.min(into.remaining()));
             into.put_slice(self.bytes.get(..len).unwrap_or_default());
             self.bytes.advance(len);
             self.arrived -= len;
@@ -122,12 +126,17 @@ impl Pipe {
     /// Writes as much as there is room for, up to the position at which the connection breaks.
     pub(super) fn write(&mut self, data: &[u8], wakers: &mut Wakers) -> io::Result<usize> {
         let until_break = usize::try_from(self.bytes_until_break()).unwrap_or(usize::MAX);
-        let len = data.len().min(self.room()?).min(until_break);
+        let (len, late) = self.config.chaos.write(data.len().min(self.room()?).min(until_break));
         if len > 0 {
-            self.push(data.get(..len).unwrap_or_default());
+            self.push(data.get(..len).unwrap_or_default(), late);
             wakers.take(&mut self.reading);
         }
         Ok(len)
+    }
+
+    /// Whether chaos lets a write wait once although there is room.
+    pub(super) fn holds_back(&mut self) -> bool {
+        self.room().is_ok_and(|room| room > 0) && self.config.chaos.holds_back()
     }
 
     /// Ends the direction after the written data.
@@ -173,9 +182,9 @@ impl Pipe {
         self.partitioned || self.stalled_until.is_some_and(|until| now < until)
     }
 
-    /// Whether the position at which the connection breaks is reached.
-    pub(super) fn has_reached_break(&self) -> bool {
-        self.bytes_until_break() == 0
+    /// How the connection breaks if chaos breaks it at the reached position.
+    fn chaos_ending(&self) -> Option<Ending> {
+        self.chaos_break.filter(|(at, _)| *at <= self.written).map(|(_, ending)| ending)
     }
 
     /// Moves due data from transit to arrived.
@@ -190,21 +199,22 @@ impl Pipe {
         }
     }
 
-    fn push(&mut self, data: &[u8]) {
+    /// Takes data that arrives `late` after its usual time.
+    fn push(&mut self, data: &[u8], late: Duration) {
         self.bytes.extend_from_slice(data);
         self.written = self.written.saturating_add(data.len() as u64);
         let at_once = self.config.latency.is_zero() && !self.config.uplink.is_limited();
-        if at_once && self.is_clear() && self.in_transit.is_empty() {
+        if at_once && late.is_zero() && self.is_clear() && self.in_transit.is_empty() {
             self.arrived += data.len();
             return;
         }
         let now = Instant::now();
         if !self.config.uplink.is_limited() {
-            return self.send(data.len(), now);
+            return self.send(data.len(), now.later(late));
         }
         for packet in data.chunks(PACKET) {
             let left = self.config.uplink.left(packet.len(), now);
-            self.send(packet.len(), left);
+            self.send(packet.len(), left.later(late));
         }
     }
 
@@ -243,7 +253,9 @@ impl Pipe {
     }
 
     fn bytes_until_break(&self) -> u64 {
-        self.config.break_after.map_or(u64::MAX, |limit| limit.saturating_sub(self.written))
+        let chaos = self.chaos_break.map(|(at, _)| at);
+        let limit = self.config.break_after.into_iter().chain(chaos).min();
+        limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.written))
     }
 
     /// The end for the reader, after all arriving data was read. `None` if it has not arrived.
@@ -290,6 +302,36 @@ impl Pipes {
         }
     }
 
+    /// Draws whether chaos breaks the connection after this number of bytes or more.
+    pub(super) fn draw_break(&mut self, least: u64) {
+        self.to_listener.chaos_break = None;
+        self.to_dialler.chaos_break = None;
+        if let Some((to_listener, bytes, ending)) = self.to_listener.config.chaos.breaks() {
+            let pipe = if to_listener { &mut self.to_listener } else { &mut self.to_dialler };
+            pipe.chaos_break = Some((pipe.written.saturating_add(bytes.max(least)), ending));
+        }
+    }
+
+    /// Breaks the connection after all that was written in the direction, if that is as many bytes
+    /// as it was to break after. False if it does not break.
+    pub(super) fn break_if_due(
+        &mut self,
+        direction: StreamDirection,
+        ending: Ending,
+        wakers: &mut Wakers,
+    ) -> bool {
+        let pipe = self.get(direction);
+        let is_due = pipe.bytes_until_break() == 0;
+        if is_due {
+            let chaos = pipe.chaos_ending();
+            if chaos.is_some() {
+                pipe.config.chaos.state().count_break();
+            }
+            wakers.append(self.break_now(chaos.unwrap_or(ending), Some(direction)));
+        }
+        is_due
+    }
+
     /// Breaks both directions. Arrived data can still be read. Data in transit is lost, except in
     /// the direction `spared`, in which the break follows it.
     pub(super) fn break_now(&mut self, ending: Ending, spared: Option<StreamDirection>) -> Wakers {
@@ -298,16 +340,17 @@ impl Pipes {
         let now = Instant::now();
         for direction in [StreamDirection::ToListener, StreamDirection::ToDialler] {
             let pipe = self.get(direction);
-            let mut at = now;
+            let (mut at, mut is_complete) = (now, true);
             if spared == Some(direction) {
                 at = at.later(pipe.config.latency);
             } else {
                 pipe.arrive(now);
+                is_complete = pipe.in_transit.is_empty();
                 pipe.in_transit.clear();
                 pipe.bytes.truncate(pipe.arrived);
             }
-            // An end by its writer that has arrived stays the end.
-            let over = matches!(pipe.end, Some((at, End::Finished)) if at <= now);
+            // An end by its writer that has arrived, after all of the data, stays the end.
+            let over = is_complete && matches!(pipe.end, Some((at, End::Finished)) if at <= now);
             if !over || pipe.stalled(now) {
                 pipe.end = Some((at, End::Broken(ending)));
             }

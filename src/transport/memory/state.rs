@@ -15,8 +15,11 @@ use std::{
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::connection::Connection;
-use super::pipe::{PipeConfig, Wakers};
+use super::chaos::{ChaosDice, ChaosState, DialFate};
+use super::clock::{ClockOffset, OffsetCell};
+use super::connection::{Connection, Opened};
+use super::pipe::{PipeConfig, Pipes, Wakers};
+use super::record::Tap;
 use super::uplink::Uplink;
 use super::{Ending, Latency, MemoryLink, StreamDirection};
 use crate::{
@@ -28,6 +31,9 @@ use crate::{
 const FIRST_FREE_PORT: u16 = 49152;
 /// The source ports of diallers, used in turn.
 const DIALLERS_PORTS: Range<u16> = 32768..FIRST_FREE_PORT;
+
+/// The number of the draws of chaos for dials. Those of connections count from 0.
+const DIALS: u64 = u64::MAX;
 
 /// A host as a key: names are case-insensitive.
 pub(super) fn key(host: &Host) -> String {
@@ -67,12 +73,22 @@ pub(super) struct Dial {
     pub(super) from: Address,
     pub(super) to: Address,
     pub(super) there: Duration,
+    /// The time by which chaos delays the dial, but not the data.
+    pub(super) longer: Duration,
     pub(super) back: Duration,
+    pub(super) fate: DialFate,
+}
+
+/// A connection that was opened by a dial, as both sides see it.
+pub(super) struct Connected {
+    pub(super) connection: Arc<Connection>,
+    pub(super) dialler: Io,
+    pub(super) listener: Io,
 }
 
 #[derive(Debug)]
 struct Linked {
-    link: MemoryLink,
+    link: Arc<MemoryLink>,
     connection: Weak<Connection>,
 }
 
@@ -91,12 +107,15 @@ pub(super) struct Deferred {
     wakers: Wakers,
     /// Removed listeners.
     gone: Vec<Listening>,
+    /// Connections that a fault broke.
+    broken: Vec<Arc<Connection>>,
 }
 
 impl Deferred {
-    /// Wakes the wakers. No lock may be held.
+    /// Records the faults and wakes the wakers. No lock may be held.
     pub(super) fn run(self) -> usize {
         drop(self.gone);
+        self.broken.iter().for_each(|connection| connection.record_broken());
         self.wakers.wake();
         self.count
     }
@@ -114,9 +133,11 @@ struct Partition {
 pub(super) struct NetworkState {
     random: fastrand::Rng,
     seed: u64,
-    /// The start of the network: of its run or its first node. Not its construction, which may be
-    /// before a runtime pauses the clock.
-    began: Option<Instant>,
+    pub(super) tap: Arc<Tap>,
+    pub(super) chaos: Arc<ChaosState>,
+    dial_chaos: ChaosDice,
+    /// How much the wall clocks of hosts differ from that of the network.
+    clock_offsets: BTreeMap<String, OffsetCell>,
     /// The number of started nodes.
     started_nodes: u64,
     pub(super) latency: Latency,
@@ -148,22 +169,26 @@ pub(super) struct NetworkState {
 
 impl NetworkState {
     /// The replacement of the system's clock and random numbers for a node that starts.
-    pub(super) fn start_node(&mut self) -> Simulated {
+    pub(super) fn start_node(&mut self, host: &Host) -> Simulated {
         self.started_nodes += 1;
-        let began = *self.began.get_or_insert_with(Instant::now);
-        Simulated::new(began, self.seed.rotate_left(32) ^ self.started_nodes)
+        let seed = self.seed.rotate_left(32) ^ self.started_nodes;
+        let offset = self.clock_offsets.entry(key(host)).or_default().clone();
+        Simulated { offset, ..Simulated::new(self.tap.began(), seed) }
     }
 
-    /// Starts the clock of the network, and returns the time.
-    pub(super) fn begin(&mut self) -> Instant {
-        *self.began.insert(Instant::now())
+    pub(super) fn set_clock_offset(&mut self, host: &Host, offset: ClockOffset) {
+        self.clock_offsets.entry(key(host)).or_default().set(offset);
     }
 
     pub(super) fn new(seed: u64) -> Self {
+        let chaos = Arc::new(ChaosState::new(seed));
         Self {
             random: fastrand::Rng::with_seed(seed),
             seed,
-            began: None,
+            tap: Arc::default(),
+            dial_chaos: ChaosDice::new(&chaos, DIALS),
+            chaos,
+            clock_offsets: BTreeMap::new(),
             started_nodes: 0,
             latency: Latency::NONE,
             latencies: BTreeMap::new(),
@@ -243,7 +268,8 @@ impl NetworkState {
         let pair = pair(&from, &to);
         let latency = self.latencies.get(&pair).unwrap_or(&self.latency);
         let (there, back) = (latency.draw(&mut self.random), latency.draw(&mut self.random));
-        Dial { from, to, there, back }
+        let (longer, fate) = self.dial_chaos.dial();
+        Dial { from, to, there, longer, back, fate }
     }
 
     pub(super) fn set_latency_between(&mut self, a: &Host, b: &Host, latency: Latency) {
@@ -291,9 +317,8 @@ impl NetworkState {
         }
     }
 
-    /// Connects a dial with the listener that accepted it, if it still exists. The end of the
-    /// dialler comes first.
-    pub(super) fn connect(&mut self, dial: &Dial, listener: u64) -> Option<(Io, Io)> {
+    /// Connects a dial with the listener that accepted it, if it still exists.
+    pub(super) fn connect(&mut self, dial: &Dial, listener: u64) -> Option<Connected> {
         match self.dial_outcome(dial) {
             DialOutcome::Open(_, number) if number == listener => {}
             DialOutcome::Open(..)
@@ -301,18 +326,32 @@ impl NetworkState {
             | DialOutcome::Later(_)
             | DialOutcome::Refused => return None,
         }
-        let (ours, theirs) = (self.uplink(dial.from.host()), self.uplink(dial.to.host()));
-        let break_after = self.break_to_listener.take();
-        let there = PipeConfig { latency: dial.there, uplink: ours, break_after };
-        let break_after = self.break_to_dialler.take();
-        let back = PipeConfig { latency: dial.back, uplink: theirs, break_after };
-        let (connection, ours, theirs) = Connection::open(there, back, self.ending);
-        let link = MemoryLink { number: self.opened, from: dial.from.clone(), to: dial.to.clone() };
+        let number = self.opened;
         self.opened += 1;
+        let (ours, theirs) = (self.uplink(dial.from.host()), self.uplink(dial.to.host()));
+        let chaos = ChaosDice::new(&self.chaos, number.wrapping_mul(2));
+        let break_after = self.break_to_listener.take();
+        let there = PipeConfig { latency: dial.there, uplink: ours, break_after, chaos };
+        let chaos = ChaosDice::new(&self.chaos, number.wrapping_mul(2).wrapping_add(1));
+        let break_after = self.break_to_dialler.take();
+        let back = PipeConfig { latency: dial.back, uplink: theirs, break_after, chaos };
+        let broken = match dial.fate {
+            DialFate::Broken(ending) => {
+                self.chaos.count_broken_dial();
+                Some(ending)
+            }
+            DialFate::Usual | DialFate::Refused => None,
+        };
+        let link = MemoryLink { number, from: dial.from.clone(), to: dial.to.clone() };
+        let pipes = Pipes::new(there, back);
+        let Opened { connection, dialler, listener } =
+            Connection::open(link, &self.tap, pipes, self.ending, broken);
         self.links.retain(|linked| linked.connection.strong_count() > 0);
+        let link = Arc::clone(connection.link());
         self.links.push(Linked { link, connection: Arc::downgrade(&connection) });
         let io = |(reader, writer), remote: &Address| Io::new(reader, writer, remote.clone());
-        Some((io(ours, &dial.to), io(theirs, &dial.from)))
+        let (dialler, listener) = (io(dialler, &dial.to), io(listener, &dial.from));
+        Some(Connected { connection, dialler, listener })
     }
 
     pub(super) fn break_after(&mut self, direction: StreamDirection, bytes: u64) {
@@ -324,6 +363,6 @@ impl NetworkState {
 
     pub(super) fn links(&self) -> Vec<MemoryLink> {
         let open = self.links.iter().filter(|linked| linked.is_open());
-        open.map(|linked| linked.link.clone()).collect()
+        open.map(|linked| MemoryLink::clone(&linked.link)).collect()
     }
 }

@@ -9,10 +9,13 @@ use super::*;
 use crate::transport::{Io, Listener, Transport, memory::pipe::CAPACITY};
 
 mod breaks;
+mod chaos;
+mod clocks;
 mod crashes;
 mod dialling;
 mod latency;
 mod partitions;
+mod records;
 mod seeds;
 mod stalls;
 mod streams;

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Life;
 use crate::{
     frame::Frame,
+    node::{ConnectionStatus, Direction},
     peer::{
         Peer, Status,
         sim::{FaultLevel, SimNetwork, Violation},
@@ -40,10 +41,12 @@ impl Life {
         for node in &self.0.nodes {
             let Ok(peer) = self.0.net.peer(&node.name) else { continue };
             let (config, status) = (peer.config().clone(), peer.status().await);
+            let dialled = |one: &&ConnectionStatus| one.direction == Direction::Out;
+            let dialled = status.exchanges.iter().filter(dialled).count();
             let bounds = [
                 ("connections", status.connections, config.max_connections),
                 ("half_open", status.half_open, config.max_half_open),
-                ("outgoing", status.outgoing, config.max_outgoing),
+                ("dialled classic exchanges", dialled, config.max_outgoing),
                 ("peers", status.peers, config.max_peers),
                 ("partial_bytes", status.partial_bytes, config.max_partial_bytes),
                 ("partial_replies", status.partial_replies, config.max_partial_replies),

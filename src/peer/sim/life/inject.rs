@@ -8,7 +8,7 @@ use super::Life;
 use crate::{
     overlay::Host,
     peer::sim::plan::{Fault, Mood, Restart},
-    transport::memory::{Latency, StreamDirection},
+    transport::memory::{Chaos, ClockOffset, Latency, StreamDirection},
 };
 
 /// The longest latency.
@@ -101,7 +101,13 @@ impl Life {
             }
             Fault::Clock { node, seconds } => {
                 if let Some(host) = self.host(node) {
-                    //CL wires.set_clock_offset(&host, seconds);
+                    let time = Duration::from_secs(seconds.unsigned_abs());
+                    let offset = if seconds < 0 {
+                        ClockOffset::Behind(time)
+                    } else {
+                        ClockOffset::Ahead(time)
+                    };
+                    wires.set_clock_offset(&host, offset);
                 }
             }
             Fault::Impostor { of, time } => self.impostor(of, time).await,
@@ -126,9 +132,9 @@ impl Life {
                 }
             }
             Fault::Chaos { time } => {
-                //CH wires.chaos(Chaos::heavy());
+                wires.chaos(Chaos::heavy());
                 sleep(time).await;
-                //CH wires.chaos(Chaos::none());
+                wires.chaos(Chaos::none());
             }
         }
     }

@@ -26,6 +26,9 @@ pub(super) const CODES: [&str; 2] = ["TRQA", "TRQB"];
 /// The code of a streaming handler.
 pub(super) const STREAM: &str = "TRST";
 
+/// The code of a reply of these handlers. Another code is a refusal: an `ERRO` is an ordinary reply.
+pub(super) const DONE: &str = "REPL";
+
 /// The first bytes of a message: its number.
 pub(super) const NUMBER: usize = size_of::<u64>();
 
@@ -60,7 +63,7 @@ impl Here {
             Mood::Panics => on_purpose(),
             Mood::Silent => std::future::pending().await,
         }
-        Reply::one(Frame::new("REPL", Bytes::new()))
+        Reply::one(Frame::new(DONE, Bytes::new()))
     }
 }
 

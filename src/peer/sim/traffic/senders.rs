@@ -12,7 +12,7 @@ use super::{
     ledger::{Destination, LifeNumber, Outcome, Sending, Verb},
 };
 use crate::{
-    frame::Frame,
+    frame::{Frame, TypeCode},
     link::AckLevel,
     message::{Outgoing, Over, RequestError},
     overlay::{Dice, PeerInfo},
@@ -68,6 +68,16 @@ fn of_request<T>(result: &Result<T, RequestError>) -> Outcome {
         Ok(_) => Outcome::Done,
         Err(error) if error.may_have_been_handled() => Outcome::Unsure(error.to_string()),
         Err(error) => Outcome::NotHandled(error.to_string()),
+    }
+}
+
+/// The outcome of a request. A reply of other code than that of the handlers is an error in a
+/// classic exchange, which does not say whether the message was handled.
+fn of_replies(result: &Result<Vec<Frame>, RequestError>) -> Outcome {
+    let Ok(replies) = result else { return of_request(result) };
+    match replies.first() {
+        Some(reply) if reply.code() == TypeCode::REPL => Outcome::Done,
+        reply => Outcome::Unsure(format!("{reply:?}")),
     }
 }
 
@@ -241,11 +251,11 @@ impl SenderTask {
         actix_rt::spawn(async move {
             let Some(patience) = patience else {
                 let result = replies.collect().await;
-                return Self::tell(&inner, number, of_request(&result));
+                return Self::tell(&inner, number, of_replies(&result));
             };
             let patience = pin!(sleep(Duration::from_millis(patience)));
             let outcome = match select(pin!(replies.collect()), patience).await {
-                Either::Left((result, _)) => of_request(&result),
+                Either::Left((result, _)) => of_replies(&result),
                 Either::Right(_) => Outcome::Cancelled,
             };
             Self::tell(&inner, number, outcome);

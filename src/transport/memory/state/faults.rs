@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::{Deferred, ListenAddress, NetworkState, Partition, key};
 use crate::{
     overlay::Host,
-    transport::memory::{MemoryLink, connection::Connection, pipe::Wakers},
+    transport::memory::{Chaos, MemoryLink, connection::Connection, pipe::Wakers},
 };
 
 impl MemoryLink {
@@ -33,7 +33,25 @@ impl NetworkState {
     }
 
     pub(in super::super) fn break_links(&self, which: impl Fn(&MemoryLink) -> bool) -> Deferred {
-        self.each(which, Connection::break_now)
+        let mut deferred = Deferred::default();
+        for linked in self.links.iter().filter(|linked| which(&linked.link)) {
+            if let Some(connection) = linked.connection.upgrade()
+                && let Some(wakers) = connection.break_now()
+            {
+                deferred.wakers.append(wakers);
+                deferred.count += 1;
+                deferred.broken.push(connection);
+            }
+        }
+        deferred
+    }
+
+    /// Sets the faults that are drawn, for existing connections as well.
+    pub(in super::super) fn set_chaos(&mut self, chaos: Chaos) {
+        self.chaos.set(chaos);
+        for connection in self.links.iter().filter_map(|linked| linked.connection.upgrade()) {
+            connection.draw_break();
+        }
     }
 
     pub(in super::super) fn crash(&mut self, host: &str) -> Deferred {

@@ -97,3 +97,15 @@ async fn all_connections_between_two_hosts_can_be_broken() {
     assert_eq!(write_error(&mut ac).await, None);
     assert_eq!(network.connections(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_break_is_no_end_of_the_stream_while_data_is_in_transit() {
+    let network = MemoryNetwork::new(1);
+    network.bandwidth(NonZeroU64::new(1_000));
+    let (mut here, mut there) = network.pair("a", "b").await;
+    here.writer.write_all(&[7; 2 * 1_460]).await.unwrap();
+    here.writer.shutdown().await.unwrap();
+    sleep(ms(2_000)).await;
+    network.break_link(0);
+    assert_eq!(read_all(&mut there).await, (vec![7; 1_460], Some(ErrorKind::ConnectionReset)));
+}

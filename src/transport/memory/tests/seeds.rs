@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::*;
 
-/// The history that every host sees while all of them talk to all and one of them crashes.
-fn trace(seed: u64) -> String {
+/// The history that every host sees while all of them talk to all and one of them crashes, and the
+/// record of the network.
+fn trace(seed: u64, chaos: Chaos) -> String {
     const HOSTS: [&str; 6] = ["n0", "n1", "n2", "n3", "n4", "n5"];
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -15,8 +16,13 @@ fn trace(seed: u64) -> String {
     runtime.block_on(async {
         let network = MemoryNetwork::new(seed);
         network.latency(ms(1)..ms(50));
+        network.chaos(chaos);
         let start = Instant::now();
-        let log = std::sync::Mutex::new(String::new());
+        let log = Arc::new(std::sync::Mutex::new(String::new()));
+        let recorded = Arc::clone(&log);
+        let recording = network.record(move |event| {
+            writeln!(recorded.lock().unwrap(), "{:?} {event}", event.at()).unwrap();
+        });
         let note = |line: String| {
             writeln!(log.lock().unwrap(), "{:?} {line}", start.elapsed()).unwrap();
         };
@@ -58,15 +64,17 @@ fn trace(seed: u64) -> String {
             network.heal();
         };
         tokio::join!(join_all(serve), join_all(asks), fault);
-        drop(network);
-        log.into_inner().unwrap()
+        drop((recording, network));
+        Arc::into_inner(log).unwrap().into_inner().unwrap()
     })
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace_and_another_seed_another() {
-    let first = trace(42);
-    assert!(first.lines().count() > 100, "{first}");
-    assert_eq!(first, trace(42));
-    assert_ne!(first, trace(43));
+    for chaos in [Chaos::none(), Chaos::light(), Chaos::heavy()] {
+        let first = trace(42, chaos);
+        assert!(first.lines().count() > 100, "{first}");
+        assert_eq!(first, trace(42, chaos));
+        assert_ne!(first, trace(43, chaos));
+    }
 }
