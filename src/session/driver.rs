@@ -1,7 +1,7 @@
 //! The task of a link: reads, delivers, polls replies, writes, and handles time-outs.
 
 use std::{
-    fmt,
+    fmt, io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -135,7 +135,15 @@ impl Driver {
         if reason != Reason::LOST {
             let last = async {
                 self.session.take_output(&mut self.output);
-                self.writer.write_all(&self.output).await?;
+                // Whatever is written may be handled.
+                while !self.output.is_empty() {
+                    let n = self.writer.write(&self.output).await?;
+                    if n == 0 {
+                        return Err(io::ErrorKind::WriteZero.into());
+                    }
+                    self.output.advance(n);
+                    self.session.wrote(n);
+                }
                 self.writer.shutdown().await
             };
             // Best effort: dropped on time-out.
@@ -178,6 +186,9 @@ impl Driver {
             moved |= read | self.poll_timer(cx);
             if much {
                 self.take_events();
+                if let Some(reason) = self.over {
+                    return Poll::Ready(reason);
+                }
                 self.inbound.flush_count();
                 self.inbound.publish_sizes();
                 // Yield to the handlers: the data that they release makes room in the buffer.
@@ -298,7 +309,7 @@ impl Driver {
         }
     }
 
-    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.input.capacity() == 0 {
             let mut space = [0; READ_IDLE];
             let mut space = ReadBuf::new(&mut space);

@@ -3,14 +3,14 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use actix_peer::{
-    Incoming, Outgoing, Over, Peer, PeerEvent, Reply, RequestError,
+    Config, Incoming, Outgoing, Over, Peer, PeerEvent, Reply, RequestError,
     frame::Frame,
     link::{AckLevel, Reason},
     transport::memory::{Ending, MemoryNetwork, StreamDirection},
 };
 use futures::{StreamExt, future::join_all};
 
-use crate::{Recorder, SECOND, Taken, builder, event, links, node, pass};
+use crate::{Recorder, SECOND, Taken, builder, event, links, node, node_with, pass};
 
 const DIRECTIONS: [StreamDirection; 2] = [StreamDirection::ToListener, StreamDirection::ToDialler];
 
@@ -191,4 +191,24 @@ async fn a_handler_that_runs_when_its_link_breaks_reports_its_result_over_the_ne
         assert_eq!(begun.elapsed().as_millis() / 10, 100, "{text}");
     }
     assert_eq!(taken.all(), ["well", "twice", "boom"]);
+}
+
+#[actix::test]
+async fn a_request_that_is_written_while_its_stalled_link_ends_may_have_been_handled() {
+    tokio::time::pause();
+    let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
+    let ada = node_with(&wires, "ada", Config::default().stall_timeout(2 * SECOND)).await;
+    let bob = builder(&wires, "bob").handle("NOTE", Recorder::start(&taken, Duration::ZERO));
+    let bob = bob.unwrap().start().await.unwrap();
+    open(&ada, &bob).await;
+    // The stall ends while ada closes the link: what waits in her buffer is still written.
+    wires.stall(&"bob".parse().unwrap(), 2 * SECOND + SECOND / 4);
+    let long = Frame::new("NOTE", vec![0; 200_000]);
+    ada.notify(bob.info(), Outgoing::from(long).over(Over::Link)).await.unwrap();
+    let last = Outgoing::from(Frame::text("NOTE", "last")).over(Over::Link);
+    let asked = async { ada.request(bob.info(), last).await?.collect().await };
+    let error = asked.await.unwrap_err();
+    pass(SECOND).await;
+    assert!(taken.all().iter().any(|text| text == "last"), "{error:?}: the case is another one");
+    assert!(error.may_have_been_handled(), "{error:?}");
 }

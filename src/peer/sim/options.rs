@@ -17,8 +17,6 @@ use crate::{
 pub(super) struct NodeOptions {
     pub(super) config: Config,
     pub(super) disk: Option<SimDisk>,
-    /// Whether every other node can reach it: its limits are the default ones.
-    pub(super) is_ordinary: bool,
     #[cfg(feature = "kademlia")]
     pub(super) kademlia: bool,
     #[cfg(feature = "swim")]
@@ -47,7 +45,6 @@ impl NodeOptions {
         let mut dice = Dice::new(plan.seed.rotate_left(40) ^ number.wrapping_mul(0x9e37_79b9));
         let mut draw = |of: usize| plan.level == FaultLevel::Heavy && dice.below(of) == 0;
         let mut config = times();
-        let mut is_ordinary = true;
         // Node 0 is the contact of the others.
         if n > 0 && draw(8) {
             config = config.links(false);
@@ -67,11 +64,9 @@ impl NodeOptions {
         }
         if n > 0 && draw(8) {
             config = config.max_peers(1 + n % 3);
-            is_ordinary = false;
         }
         if n > 0 && draw(8) {
             config = config.max_outgoing(4);
-            is_ordinary = false;
         }
         if draw(4) {
             config = config.keep_alive(secs(1)).link_idle_timeout(secs(3));
@@ -84,7 +79,6 @@ impl NodeOptions {
         Self {
             config,
             disk,
-            is_ordinary,
             #[cfg(feature = "kademlia")]
             kademlia,
             #[cfg(feature = "swim")]
