@@ -192,7 +192,7 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
 
 /// The date at which a simulated network begins, since 1970. It is far enough from zero that the
 /// clock of a simulation can go back.
-pub(crate) const SIMULATED_DATE: Duration = Duration::from_secs(1 << 31);
+const SIMULATED_DATE: Duration = Duration::from_secs(1 << 31);
 
 /// The replacement of the system's clock and random numbers on a simulated network, so that the
 /// same seed gives the same history. The date starts at a fixed one and follows tokio's clock. The

@@ -147,7 +147,16 @@ impl Options {
         } else {
             println!("{report}");
         }
-        if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let never = report.never_reached();
+        if !never.is_empty() && !self.json {
+            let names: Vec<_> = never.iter().map(|what| what.name()).collect();
+            println!("never happened: {}", names.join(", "));
+        }
+        if report.is_clean() && (never.is_empty() || !self.sometimes) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -74,6 +74,8 @@ pub(crate) fn json(report: &Report) -> serde_json::Value {
         "sent": report.sent,
         "handled": report.handled,
         "faults": report.faults,
+        "inner_faults": report.inner_faults,
+        "never_happened": report.never_reached().iter().map(|what| what.name()).collect::<Vec<_>>(),
         "violations": found,
     })
 }

@@ -8,14 +8,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::task::spawn_blocking;
 
-use crate::{
-    fault_points::FaultPoint,
-    overlay::Dice,
-    sync::Mutex,
-    transport::{SIMULATED_DATE, Simulated},
-};
+use crate::{fault_points::FaultPoint, overlay::Dice, sync::Mutex, transport::Simulated};
 
 /// The last bits of an incarnation, which are random: some 65 ms. Two runs of a node that begin at
 /// the same date have different incarnations, as on a machine whose clock stops while it is off.
@@ -74,9 +69,9 @@ pub(crate) fn system_random() -> u64 {
     std::collections::hash_map::RandomState::new().hash_one(0)
 }
 
-/// The date on a simulated network that began at this instant of tokio's clock.
-pub(crate) fn simulated_date(began: Instant) -> SystemTime {
-    UNIX_EPOCH.checked_add(SIMULATED_DATE.saturating_add(began.elapsed())).unwrap_or(UNIX_EPOCH)
+/// The date on a simulated network.
+pub(crate) fn simulated_date(simulated: &Simulated) -> SystemTime {
+    UNIX_EPOCH.checked_add(simulated.since_1970()).unwrap_or(UNIX_EPOCH)
 }
 
 impl Ambient {
@@ -84,9 +79,7 @@ impl Ambient {
     pub(crate) fn simulated(simulated: Simulated) -> Self {
         let dice = Mutex::new(Dice::new(simulated.seed()));
         Self {
-            date: Arc::new(move || {
-                UNIX_EPOCH.checked_add(simulated.since_1970()).unwrap_or(UNIX_EPOCH)
-            }),
+            date: Arc::new(move || simulated_date(&simulated)),
             random: Arc::new(move || dice.lock().next()),
             is_simulated: true,
         }

@@ -1,16 +1,14 @@
 //! The simulation that runs on this thread, if any.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, time::SystemTime};
 
-use tokio::time::Instant;
-
-use crate::overlay::Dice;
+use crate::{node::clock::simulated_date, overlay::Dice, transport::Simulated};
 
 /// What a running simulation gives to the code on its thread.
 struct Simulation {
     /// Draws the seeds of generators.
     seeds: Dice,
-    began: Instant,
+    clock: Simulated,
 }
 
 thread_local! {
@@ -26,8 +24,8 @@ const SEEDS: u64 = 0x5349_4d52_4e47_0001;
 pub(crate) struct Running(Option<Simulation>);
 
 /// Begins a simulation on this thread.
-pub(crate) fn begin(seed: u64, began: Instant) -> Running {
-    let simulation = Simulation { seeds: Dice::new(seed ^ SEEDS), began };
+pub(crate) fn begin(clock: Simulated) -> Running {
+    let simulation = Simulation { seeds: Dice::new(clock.seed() ^ SEEDS), clock };
     Running(RUNNING.with_borrow_mut(|running| running.replace(simulation)))
 }
 
@@ -47,7 +45,7 @@ pub(crate) fn next_seed() -> Option<u64> {
     RUNNING.with_borrow_mut(|running| Some(running.as_mut()?.seeds.next()))
 }
 
-/// When the simulation began. `None` outside of one.
-pub(crate) fn began() -> Option<Instant> {
-    RUNNING.with_borrow(|running| Some(running.as_ref()?.began))
+/// The date of the simulation. `None` outside of one.
+pub(crate) fn date() -> Option<SystemTime> {
+    RUNNING.with_borrow(|running| running.as_ref().map(|running| simulated_date(&running.clock)))
 }

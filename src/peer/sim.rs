@@ -120,7 +120,10 @@ use crate::{
     overlay::Host,
     peer::{Builder, Peer, RegisterError},
     sync::Mutex,
-    transport::memory::{MemoryNetwork, Recording},
+    transport::{
+        Simulated,
+        memory::{MemoryNetwork, Recording},
+    },
 };
 
 /// The port that every node listens on, each on a host of its own.
@@ -213,7 +216,8 @@ impl SimNetwork {
         let runtime = runtime.enable_all().start_paused(true).build().map_err(SimError::Runtime)?;
         actix_rt::System::with_tokio_rt(|| runtime).block_on(async {
             self.0.history.lock().begin();
-            let _running = simulation::begin(self.0.seed, self.0.wires.begin());
+            let simulated = Simulated::new(self.0.wires.begin(), self.0.seed);
+            let _running = simulation::begin(simulated);
             let limit = self.0.limit.get();
             let ended = timeout(limit, test(self.clone())).await;
             for peer in self.peers() {

@@ -26,7 +26,7 @@ use actix_peer::{
     peer::{AddressBookConfig, KademliaConfig, RegisterError},
     reliable::{Kept, KeptId, Outbox, Reliability},
     sim::{self, SimError, SimNetwork},
-    transport::memory::Latency,
+    transport::memory::{Chaos, Latency},
 };
 use futures::{
     FutureExt, StreamExt,
@@ -264,6 +264,9 @@ fn live(seed: u64) -> (u64, Vec<String>) {
                 node(ids.builder(&net, n, builder), n, (&path, &shelves[n], &seen))
             }
         };
+        if seed.is_multiple_of(2) {
+            net.wires().chaos(Chaos::light());
+        }
         net.start_many(NODES, recipe).await?;
         for n in 1..NODES {
             let peer = net.peer(&format!("n{n}"))?;

@@ -3,7 +3,7 @@
 use std::{ops::Range, time::SystemTime};
 
 use crate::node::{
-    clock::{simulated_date, system_date, system_random},
+    clock::{system_date, system_random},
     simulation,
 };
 
@@ -51,7 +51,7 @@ pub fn rng() -> SimRng {
 /// ```
 #[must_use]
 pub fn now() -> SystemTime {
-    simulation::began().map_or_else(system_date, simulated_date)
+    simulation::date().unwrap_or_else(system_date)
 }
 
 /// A generator of random numbers. The same seed gives the same numbers. They are not secret.

@@ -18,7 +18,7 @@ use std::{
 };
 
 use super::{
-    Life, SimNetwork, Violation,
+    Life, SimNetwork, Sometimes, Violation,
     plan::{Plan, PlanSize},
 };
 use crate::sync::Mutex;
@@ -79,6 +79,11 @@ pub struct LifeReport {
     pub handled: u64,
     /// How often each kind of fault was injected.
     pub faults: BTreeMap<&'static str, u64>,
+    /// [`SimNetwork::chaos_counts`](crate::transport::memory::MemoryNetwork::chaos_counts) and
+    /// [`SimNetwork::fired`], in all.
+    pub inner_faults: u64,
+    /// How often each rare situation occurred.
+    pub reached: BTreeMap<Sometimes, u64>,
     /// The invariant that did not hold. `None` if all did.
     pub violation: Option<Violation>,
     /// The first lines of [`SimNetwork::history`]; empty unless the life was
@@ -112,6 +117,10 @@ pub struct Report {
     pub handled: u64,
     /// How often each kind of fault was injected.
     pub faults: BTreeMap<&'static str, u64>,
+    /// How often connections were hostile, and a node took an unusual but legal way, in all.
+    pub inner_faults: u64,
+    /// How often each rare situation occurred in all lives.
+    pub reached: BTreeMap<Sometimes, u64>,
     /// The broken invariants, by seed.
     pub found: BTreeMap<u64, Found>,
 }
@@ -123,6 +132,14 @@ impl Report {
         self.found.is_empty()
     }
 
+    /// The rare situations that occurred in no life. Where there are many, the faults are too weak,
+    /// or the lives too few.
+    #[must_use]
+    pub fn never_reached(&self) -> Vec<Sometimes> {
+        let never = self.reached.iter().filter(|(_, times)| **times == 0);
+        never.map(|(what, _)| *what).collect()
+    }
+
     fn add(&mut self, life: &LifeReport) {
         self.lives += 1;
         self.time = self.time.saturating_add(life.time);
@@ -131,13 +148,17 @@ impl Report {
         for (kind, times) in &life.faults {
             *self.faults.entry(kind).or_default() += times;
         }
+        self.inner_faults += life.inner_faults;
+        for (what, times) in &life.reached {
+            *self.reached.entry(*what).or_default() += times;
+        }
     }
 }
 
 impl fmt::Display for Report {
     /// One line, and one for each broken invariant.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lives, time, took, sent, handled, faults, found } = self;
+        let Self { lives, time, took, sent, handled, faults, inner_faults, reached, found } = self;
         for (seed, Found { violation, plan }) in found {
             writeln!(f, "seed {seed}: {violation}\n{plan}\n  cut: {}", plan.cut_text())?;
         }
@@ -155,7 +176,10 @@ impl fmt::Display for Report {
         if !faults.is_empty() {
             f.write_str(")")?;
         }
-        write!(f, ", {} violations", found.len())
+        let rare = reached.values().filter(|times| **times > 0).count();
+        let (kinds, found) = (reached.len(), found.len());
+        write!(f, ", {inner_faults} inside of nodes and connections")?;
+        write!(f, ", {rare} of {kinds} rare situations, {found} violations")
     }
 }
 
@@ -259,6 +283,8 @@ fn run_life(
         sent: 0,
         handled: 0,
         faults: BTreeMap::new(),
+        inner_faults: 0,
+        reached: BTreeMap::new(),
         violation: None,
         history: Vec::new(),
     };
@@ -266,6 +292,7 @@ fn run_life(
     let lived = AssertUnwindSafe(|| {
         net.run(async |net| {
             net.wires().latency(Life::usual_latency());
+            net.fault_points(plan.level);
             let life = Life::new(net.clone(), plan.clone());
             let result = scenario(life.clone()).await;
             report.time = life.now();
@@ -273,6 +300,10 @@ fn run_life(
             report.sent = life.traffic().sent();
             report.handled = life.traffic().handled();
             report.faults = life.faults();
+            let fired: u64 = net.fired().values().sum();
+            report.inner_faults = fired
+                + net.wires().chaos_counts().by_kind().iter().map(|(_, times)| times).sum::<u64>();
+            report.reached = net.reached();
             if history {
                 report.history = net.history();
             }
