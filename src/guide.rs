@@ -40,6 +40,7 @@
 //! 13. [Testing](ch13_testing): a whole network in one test, in virtual time.
 //! 14. [In production](ch14_production): limits, metrics, logs, and what to watch.
 //! 15. [Inside actix-web](ch15_actix_web): one process with a web server and a node.
+//! 16. [Hostile networks](ch16_hostile_networks): your own actors in hundreds of lives full of faults.
 //!
 //! [`mod@crate::reference`] has the promises, the limits and the measurements of the crate.
 //! [`delivery`](crate::delivery) has the rules of delivery, one by one.
@@ -91,3 +92,10 @@ pub mod ch14_production {}
 
 #[doc = include_str!("guide/ch15_actix_web.md")]
 pub mod ch15_actix_web {}
+
+#[cfg_attr(feature = "test-utils", doc = include_str!("guide/ch16_hostile_networks.md"))]
+#[cfg_attr(
+    not(feature = "test-utils"),
+    doc = "Hostile networks: shown with the feature `test-utils`."
+)]
+pub mod ch16_hostile_networks {}

@@ -9,6 +9,7 @@
 //! - `network`: a network of a hundred nodes heals the same way for the same seed.
 //! - `sim`: the simulated network for tests.
 //! - `swim`: the membership detects nodes that are down.
+//! - `torture`: lives under faults drawn from a seed break no promise.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -38,3 +39,5 @@ mod network;
 mod sim;
 #[cfg(all(feature = "swim", feature = "test-utils"))]
 mod swim;
+#[cfg(feature = "test-utils")]
+mod torture;

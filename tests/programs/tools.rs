@@ -157,6 +157,29 @@ fn wrong_options_get_a_usage_message_and_exit_code_2() {
     }
 }
 
+#[cfg(feature = "test-utils")]
+#[test]
+fn the_torture_example_prints_the_same_digests_in_two_processes_and_refuses_wrong_options() {
+    let options =
+        ["--seeds", "7..9", "--nodes", "3", "--minutes", "0.2", "--digests", "--threads", "1"];
+    let (one, two) = (run("torture", &options), run("torture", &options));
+    assert!(one.status.success(), "{}{}", text(&one.stdout), text(&one.stderr));
+    let digests = |output: &std::process::Output| -> Vec<String> {
+        let text = text(&output.stdout);
+        text.lines().filter(|line| line.ends_with(" ms")).map(str::to_owned).collect()
+    };
+    assert_eq!(digests(&one).len(), 2);
+    assert_eq!(digests(&one), digests(&two));
+    let json = run("torture", &["--seeds", "7", "--nodes", "2", "--minutes", "0.1", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&json["seeds"], &json["violations"]), (&1.into(), &serde_json::json!([])));
+    for wrong in [["--seeds", "9..3"], ["--nodes", "1"], ["--faults", "some"], ["--minutes", "0"]] {
+        assert_eq!(run("torture", &wrong).status.code(), Some(2), "{wrong:?}");
+    }
+    let cut = run("torture", &["--replay", "7", "--cut", "nonsense"]);
+    assert_eq!(cut.status.code(), Some(2));
+}
+
 #[test]
 fn nodes_join_through_a_contact_and_leave_on_ctrl_c_sigterm_and_hangup() {
     let mut ada = Node::start(&["--id", "ada"]);

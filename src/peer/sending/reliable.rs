@@ -14,8 +14,12 @@ impl Peer {
     ///
     /// The message is numbered and kept until it is acknowledged. After a broken link it is sent
     /// again on the next one, and the other node discards duplicates. The message is therefore
-    /// handled at most once, and exactly once when this returns `Ok`. A node without links receives
-    /// it in a classic exchange, whose regular end counts as the acknowledgement of either level.
+    /// handled at most once, and exactly once when this returns `Ok`.
+    ///
+    /// A node without links receives it in a classic exchange, whose regular end counts as the
+    /// acknowledgement of either level. That proves nothing: a connection also ends in this way if
+    /// the node dies, or gives up waiting for the header, before its handler was called.
+    /// [`Outgoing::over`] with [`Over::Link`] makes it an error to reach a node without links.
     ///
     /// # Errors
     /// See [`RequestError`]. When no acknowledgement arrives within

@@ -20,7 +20,7 @@ pub(super) struct NodeOptions {
     #[cfg(feature = "kademlia")]
     pub(super) kademlia: bool,
     #[cfg(feature = "swim")]
-    swim: bool,
+    pub(super) swim: bool,
 }
 
 const fn secs(seconds: u64) -> Duration {

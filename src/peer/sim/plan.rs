@@ -639,7 +639,7 @@ mod tests {
             assert!(plan.faults.iter().all(|planned| planned.fault.fits(plan.nodes)), "{plan}");
             kinds.extend(plan.faults.iter().map(|planned| planned.fault.kind()));
         }
-        assert_eq!(kinds.len(), 20, "{kinds:?}");
+        assert_eq!(kinds.len(), 21, "{kinds:?}");
     }
 
     #[test]

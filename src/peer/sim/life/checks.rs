@@ -1,11 +1,13 @@
 //! What has to hold at any time, after the last fault, and at the end.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Life;
+use super::{Life, Node};
+#[cfg(feature = "swim")]
+use crate::overlay::swim::{Member, MemberState};
 use crate::{
     frame::Frame,
     node::{ConnectionStatus, Direction},
@@ -13,6 +15,8 @@ use crate::{
         Peer, Status,
         sim::{FaultLevel, SimNetwork, Violation},
     },
+    sync::Mutex,
+    transport::memory::WireEvent,
 };
 
 /// After the last fault, within this time every node reaches every other.
@@ -26,6 +30,15 @@ const FLOOR_WITHIN: Duration = Duration::from_secs(120);
 
 /// The time for which a network at rest is watched.
 const REST: Duration = Duration::from_secs(20);
+
+/// The most frames between two nodes at rest in [`REST`]: some each second for pings and membership.
+const MOST_AT_REST: usize = 80;
+
+/// After the last fault, within this time no message is sent that a node has stored.
+const STORED_FOR: Duration = Duration::from_secs(70);
+
+/// After the last fault, within this time look-ups and the membership find every node.
+const FOUND_WITHIN: Duration = Duration::from_secs(120);
 
 /// The time for connections to end after the last node.
 const GONE_WITHIN: Duration = Duration::from_secs(2);
@@ -83,6 +96,8 @@ impl Life {
             self.check().await?;
         }
         self.comes_to_rest().await?;
+        self.finds_others(calm).await?;
+        self.is_silent(calm).await?;
         self.check().await?;
         self.0.traffic.check_end(self.0.plan.level == FaultLevel::None)
     }
@@ -167,7 +182,47 @@ impl Life {
                 sleep(Duration::from_millis(70)).await;
             }
         }
+        Ok(())
+    }
+
+    /// A network at rest carries only its maintenance, and not much of it.
+    async fn is_silent(&self, calm: Instant) -> Result<(), Violation> {
+        // Messages that an earlier run of a node has stored are sent for this time.
+        sleep(STORED_FOR.saturating_sub(calm.elapsed())).await;
+        let frames = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
+        let seen = Arc::clone(&frames);
+        let recording = self.0.net.wires().record(move |event| {
+            if let WireEvent::Frame(frame) = event {
+                *seen.lock().entry(frame.code.to_string()).or_default() += 1;
+            }
+        });
         sleep(REST).await;
+        drop(recording);
+        let frames = frames.lock();
+        let application = frames.keys().any(|code| code.starts_with("TR"));
+        let (all, nodes) = (frames.values().sum::<usize>(), self.0.nodes.len());
+        if application || all > nodes.saturating_mul(nodes).saturating_mul(MOST_AT_REST) {
+            let detail = format!("{all} frames in {REST:?}: {frames:?}");
+            return Err(self.violation("silence: a network at rest is maintained, no more", detail));
+        }
+        Ok(())
+    }
+
+    /// Look-ups find every node, and the membership lists every member.
+    async fn finds_others(&self, calm: Instant) -> Result<(), Violation> {
+        let nodes = &self.0.nodes;
+        for (n, node) in nodes.iter().enumerate() {
+            let other = nodes.get((n + 1) % nodes.len().max(1));
+            let there = other.and_then(|other| self.0.net.peer(&other.name).ok());
+            let (Ok(peer), Some(there)) = (self.0.net.peer(&node.name), there) else { continue };
+            while let Err(detail) = finds(node, &peer, &there).await {
+                if calm.elapsed() > FOUND_WITHIN {
+                    let invariant = "liveness: look-ups and the membership find every node";
+                    return Err(self.violation(invariant, detail));
+                }
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
         Ok(())
     }
 
@@ -223,6 +278,28 @@ impl Life {
         }
         Ok(())
     }
+}
+
+/// Whether a node finds another one by what it is started with.
+async fn finds(node: &Node, peer: &Peer, there: &Peer) -> Result<(), String> {
+    let (id, whom) = (there.id(), there.info());
+    #[cfg(feature = "kademlia")]
+    if node.options.kademlia {
+        let found = peer.find(id).await;
+        if !matches!(&found, Ok(Some(info)) if info == whom) {
+            return Err(format!("{} looks up {whom} and finds {found:?}", peer.info()));
+        }
+    }
+    #[cfg(feature = "swim")]
+    if node.options.swim {
+        let members = peer.members();
+        let is_up = |member: &Member| member.info() == whom && member.state() == MemberState::Up;
+        if !members.iter().any(is_up) {
+            return Err(format!("{} has {whom} not among {members:?}", peer.info()));
+        }
+    }
+    let _ = (node, peer, id, whom);
+    Ok(())
 }
 
 /// What a node holds that is not at rest. `None` if nothing.

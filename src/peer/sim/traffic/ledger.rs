@@ -22,7 +22,11 @@ pub(super) enum Verb {
     /// A request with a streamed body.
     Stream,
     Routed,
-    NotifyAcked,
+    NotifyAcked {
+        /// Over a link only. In a classic exchange the end of the connection acknowledges it, which
+        /// proves nothing.
+        over_link: bool,
+    },
     /// `send_reliable` or `try_send_reliable`.
     Reliable {
         /// Sent again to the next incarnation.
@@ -33,12 +37,12 @@ pub(super) enum Verb {
 impl Verb {
     /// Whether the receiver numbers it.
     const fn is_numbered(self) -> bool {
-        matches!(self, Self::NotifyAcked | Self::Reliable { .. })
+        matches!(self, Self::NotifyAcked { .. } | Self::Reliable { .. })
     }
 
     /// Whether `Ok` means that a handler received it.
     const fn ok_is_delivered(self) -> bool {
-        !matches!(self, Self::Notify | Self::NotifyAll)
+        !matches!(self, Self::Notify | Self::NotifyAll | Self::NotifyAcked { over_link: false })
     }
 
     pub(super) const fn name(self) -> &'static str {
@@ -48,7 +52,7 @@ impl Verb {
             Self::Request => "request",
             Self::Stream => "request with a body",
             Self::Routed => "route",
-            Self::NotifyAcked => "notify_acked",
+            Self::NotifyAcked { .. } => "notify_acked",
             Self::Reliable { .. } => "send_reliable",
         }
     }
@@ -263,7 +267,7 @@ impl Ledger {
                 Some("rule 14: while both nodes live a message is handled once")
             }
             Verb::Reliable { across_restarts: true } => None,
-            Verb::Reliable { .. } | Verb::NotifyAcked if all > 1 => {
+            Verb::Reliable { .. } | Verb::NotifyAcked { .. } if all > 1 => {
                 Some("rule 14: a message is handled once")
             }
             Verb::Notify | Verb::NotifyAll if all > 1 => Some("rule 6: at most once"),
@@ -359,7 +363,7 @@ impl Ledger {
             }
             if sent.sending.verb.ok_is_delivered() {
                 missing.push((number, sent.to_string()));
-            } else {
+            } else if matches!(sent.sending.verb, Verb::Notify | Verb::NotifyAll) {
                 lost.entry(sent.sending.from).or_default().push(number);
             }
         }

@@ -143,7 +143,7 @@ impl SenderTask {
         let config = self.peer.config();
         let open = config.connect_timeout.saturating_mul(2).saturating_add(config.header_timeout);
         let limit = match verb {
-            Verb::NotifyAcked => config.reply_timeout,
+            Verb::NotifyAcked { .. } => config.reply_timeout,
             Verb::Reliable { .. } => config.reliable_timeout,
             Verb::Notify | Verb::NotifyAll | Verb::Request | Verb::Stream | Verb::Routed => {
                 config.exchange_timeout.saturating_add(config.stall_timeout)
@@ -263,9 +263,11 @@ impl SenderTask {
     }
 
     async fn notify_acked(&mut self, to: &Destination, code: &'static str, len: usize) {
-        let number = self.note(Verb::NotifyAcked, to, len);
-        let level = self.level();
-        let result = self.peer.notify_acked(to.clone(), message(code, number, len), level).await;
+        let over_link = self.dice.below(2) == 0;
+        let number = self.note(Verb::NotifyAcked { over_link }, to, len);
+        let (level, over) = (self.level(), if over_link { Over::Link } else { Over::Any });
+        let outgoing = Outgoing::from(message(code, number, len)).over(over);
+        let result = self.peer.notify_acked(to.clone(), outgoing, level).await;
         Self::tell(&self.inner, number, of_request(&result));
     }
 
