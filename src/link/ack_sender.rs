@@ -59,6 +59,8 @@ struct Waiting {
     on_restart: OnRestart,
     /// How often it was sent. If not 0, it may have been handled.
     tries: u32,
+    /// Whether it was sent to an earlier incarnation of the peer.
+    earlier: bool,
 }
 
 /// An [`AckSender`] has no room. The sender has to wait for an acknowledgement.
@@ -139,7 +141,7 @@ impl AckSender {
         let sequence = self.last_sequence;
         let numbered =
             Sequenced { incarnation: self.incarnation, series: self.series, sequence, level };
-        self.waiting.push_back(Waiting { numbered, frame, on_restart, tries: 0 });
+        self.waiting.push_back(Waiting { numbered, frame, on_restart, tries: 0, earlier: false });
         Ok(sequence)
     }
 
@@ -165,6 +167,7 @@ impl AckSender {
         let unknown = self.waiting.iter().filter(|waiting| lost(waiting));
         let unknown = unknown.map(|waiting| waiting.numbered.sequence).collect();
         self.waiting.retain(|waiting| !lost(waiting));
+        self.waiting.iter_mut().for_each(|waiting| waiting.earlier |= waiting.tries > 0);
         self.bytes = self.waiting.iter().map(|waiting| waiting.frame.data().len()).sum();
         unknown
     }
@@ -189,6 +192,13 @@ impl AckSender {
     #[must_use]
     pub fn tries(&self, sequence: u64) -> Option<u32> {
         Some(self.waiting.get(self.find(sequence)?)?.tries)
+    }
+
+    /// Whether a waiting message was also sent to an earlier incarnation of the peer, which may have
+    /// handled it.
+    #[must_use]
+    pub fn was_sent_earlier(&self, sequence: u64) -> bool {
+        self.find(sequence).and_then(|at| self.waiting.get(at)).is_some_and(|found| found.earlier)
     }
 
     /// What to do with a waiting message when the peer restarts. `None` if it does not wait.

@@ -265,6 +265,10 @@ impl AckWaiter for SentMessage {
             {
                 self.queue.changed.notify_waiters();
             }
+            // The refusal is that of one incarnation only.
+            Err(_) if self.queue.lock().outbox.was_sent_earlier(sequence) => {
+                self.queue.finish(sequence, Err(AckError::Restarted));
+            }
             Err(ExchangeBroken { reason, sent, .. }) => {
                 self.queue.finish(sequence, Err(AckError::Refused { reason, sent }));
             }

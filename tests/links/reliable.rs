@@ -200,6 +200,33 @@ async fn when_the_receiver_restarts_sent_messages_are_unknown_and_unsent_ones_ar
     bob.stop().await;
 }
 
+#[actix::test]
+async fn a_refusal_after_a_restart_does_not_say_that_the_message_was_not_handled() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let never = handler::from_fn(async |_: Incoming| std::future::pending().await);
+    let bob = builder(&wires, "bob").handle("NOTE", never.start()).unwrap().start().await.unwrap();
+    let ada = node(&wires, "ada").await;
+    let to = bob.info().clone();
+    let send = |text: &str| {
+        let how = Reliability::from(AckLevel::Handled).across_restarts();
+        let (ada, to, message) = (ada.clone(), to.clone(), note(text));
+        actix_rt::spawn(async move { ada.send_reliable(to, message, how).await })
+    };
+    let known = send("handled by the first");
+    pass(SECOND).await;
+    bob.abort().await;
+    let new = send("for the second alone");
+    pass(SECOND).await;
+    // It has no handler.
+    let bob = node(&wires, "bob").await;
+    let error = known.await.unwrap().unwrap_err();
+    assert!(matches!(error, ReliableError::Unknown { why: Unsure::Restarted, .. }), "{error}");
+    let refused = new.await.unwrap().unwrap_err();
+    assert!(matches!(refused, ReliableError::Refused { .. }), "{refused}");
+    bob.stop().await;
+}
+
 /// A store that survives the node.
 #[derive(Clone, Default)]
 pub(crate) struct Shelf(Arc<Mutex<BTreeMap<KeptId, Vec<u8>>>>);
