@@ -253,6 +253,8 @@ fn layers() -> BTreeMap<String, u32> {
 fn actors(files: &[File]) -> BTreeMap<String, &File> {
     files
         .iter()
+        // Its handlers are those of a simulated application.
+        .filter(|file| !file.path.starts_with("src/peer/sim/"))
         .flat_map(|file| {
             after(&file.code, "Actor for ").map(move |name| (ident(name).to_owned(), file))
         })
