@@ -41,8 +41,9 @@ names! {
     FaultPoint {
         /// The listener waits for a moment before it serves a connection that it has accepted.
         AcceptLate,
-        /// The node answers a new connection that it is busy, although it has room.
-        AcceptBusy,
+        /// A node refuses a new link as busy although it has room. Classic exchanges are not refused:
+        /// the sender of a one-way message would not learn it.
+        LinkRefused,
         /// The pause after a failed dial is not shortened by its jitter.
         DialPauseLongest,
         /// The pause before a further try to join has the whole jitter.

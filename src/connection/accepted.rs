@@ -24,6 +24,7 @@ use tracing::Instrument;
 use crate::{
     classic::{reader::first_bytes, server::Server, writer::explain},
     connection::{ConnectionActor, Connections},
+    fault_points::{FaultPoint, fault_point},
     frame::{FrameError, FrameHead, HEADER_LEN},
     limits::{Misbehavior, admission::ConnectionPermit},
     link::code,
@@ -207,6 +208,11 @@ async fn begin(
             node.counters.bytes_in.add(first.len() as u64);
             let is_link = FrameHead::peek(&first).is_some_and(|head| head.code() == code::LNK);
             let served = proven.is_some() || node.serves_unproven();
+            if is_link && fault_point(FaultPoint::LinkRefused) {
+                node.refuse(&remote, Some(code::LNK), Refusal::Busy);
+                explain(writer, Refusal::Busy, Arc::clone(&node.node)).await;
+                return None;
+            }
             let (protocol, run) = if node.config.links && is_link && served {
                 let link = session::welcome(node, (reader, writer), first, (&remote, proven));
                 let driver = link.await?;

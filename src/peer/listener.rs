@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     classic::explain,
     connection::{Connections, Held, accepted},
-    fault_points::{FaultPoint, Sometimes, fault_point, reached},
+    fault_points::{FaultPoint, Sometimes, reached},
     limits::AdmissionDenied,
     node::{
         PeerEvent, Refusal, delay_at,
@@ -168,16 +168,15 @@ fn take(io: Io, node: &Arc<Endpoint>, connections: &Connections, refusals: &Arc<
         return node.counters.connections_banned.one();
     }
     // Without a permit no connection is admitted, so no half-open one is displaced.
-    let permit = Arc::clone(&node.connections).try_acquire_owned().ok();
-    let entered = match permit.filter(|_| !fault_point(FaultPoint::AcceptBusy)) {
-        Some(permit) => node.admission.admit(&io.remote).map(|(pass, displaced)| {
+    let entered = match Arc::clone(&node.connections).try_acquire_owned() {
+        Ok(permit) => node.admission.admit(&io.remote).map(|(pass, displaced)| {
             if displaced {
                 reached(Sometimes::ConnectionDisplaced);
                 node.counters.connections_displaced.one();
             }
             (permit, pass)
         }),
-        None => Err(node.admission.deny(&io.remote)),
+        Err(_) => Err(node.admission.deny(&io.remote)),
     };
     match entered {
         Ok((permit, pass)) => {

@@ -134,9 +134,9 @@ fn setters() -> Vec<(String, String)> {
 
 #[test]
 fn every_option_that_is_a_number_or_a_time_has_bounds() {
-    // No options of a node: the codec of a connection, and walks and look-ups that a program makes
-    // itself.
-    const OTHERS: [&str; 3] = ["FrameCodec", "JoinWalk", "LookupConfig"];
+    // No options of a node: the codec of a connection, walks and look-ups that a program makes
+    // itself, and the faults of the network for tests.
+    const OTHERS: [&str; 4] = ["Chaos", "FrameCodec", "JoinWalk", "LookupConfig"];
     let text = |path: &str| read(path);
     let listed: String = [
         "src/overlay/join/config.rs",
