@@ -134,6 +134,10 @@ impl Dialling {
         let Some(result) = self.result.take() else { return };
         let mut pool = self.endpoint.links.lock();
         match &reached {
+            // The other side has closed what was dialled, because it has opened this link.
+            Ok(session) if session.role == Role::Acceptor => {
+                pool.directory.dial_cancelled(&self.to);
+            }
             Ok(_) => {}
             Err(Unreached::Classic { mute: true }) => pool.directory.mark_mute(&self.to, now()),
             Err(Unreached::Classic { mute: false }) => pool.directory.mark_classic(&self.to, now()),
