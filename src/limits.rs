@@ -21,3 +21,6 @@ pub use self::{
     score::{Ban, Misbehavior, Offender},
     source::Source,
 };
+
+#[cfg(test)]
+mod models;

@@ -379,7 +379,10 @@ impl Node {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        self.threads.runtime().spawn(self.tasks.track_future(work));
+        let work = self.tasks.track_future(work);
+        #[cfg(test)]
+        let Some(work) = crate::sync::model::spawn(work) else { return };
+        self.threads.runtime().spawn(work);
     }
 
     /// Runs `work` until the node begins to stop. `None` if it was dropped for that.
@@ -510,3 +513,6 @@ pub(crate) fn span(peer: &Address, direction: Direction) -> tracing::Span {
     };
     tracing::debug_span!(parent: None, "connection", %peer, direction)
 }
+
+#[cfg(test)]
+mod models;

@@ -341,6 +341,9 @@ pub trait Outbox: Send + Sync + 'static {
 pub(crate) type SharedOutbox = Arc<dyn Outbox>;
 
 #[cfg(test)]
+mod models;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

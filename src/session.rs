@@ -102,3 +102,6 @@ impl Endpoint {
         self.links.is_alive(to);
     }
 }
+
+#[cfg(test)]
+pub(crate) mod models;

@@ -3,10 +3,7 @@
 use std::{
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{
-        Arc, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, MutexGuard},
 };
 
 use actix::prelude::{MailboxError, Message, Recipient};
@@ -18,7 +15,10 @@ use crate::{
     frame::TypeCode,
     message::{Incoming, IncomingBatch, Reply},
     node::{HandlerTimer, Refusal},
-    sync::{Mutex, RwLock},
+    sync::{
+        Mutex, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// The handler of one code.

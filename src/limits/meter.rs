@@ -4,10 +4,7 @@
 //! of a source share it, and a read updates it once.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,7 +13,10 @@ use indexmap::IndexMap;
 use crate::{
     limits::{gcra, source::Source},
     overlay::Address,
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Later,
 };
 

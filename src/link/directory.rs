@@ -62,17 +62,35 @@ pub enum Reach {
     NoRoom,
 }
 
+/// A dial that is in progress.
+#[derive(Clone, Copy, Debug)]
+struct Dial {
+    /// The number of consecutive failed dials before it.
+    failures: u32,
+    /// A link whose end makes room for it.
+    after: Option<LinkId>,
+}
+
 /// A peer with a link, or to which a dial is in progress.
 #[derive(Clone, Copy, Debug)]
 enum PeerState {
-    /// `after` is a link whose end makes room for the dial.
-    Dialling {
-        failures: u32,
-        after: Option<LinkId>,
-    },
+    Dialling(Dial),
+    /// The other side may have opened the link during the `dial`. If the link leaves before the
+    /// dial ends, callers wait for the dial: a second one would open another link, and the two
+    /// sides could close one each.
     Open {
         link: LinkId,
+        dial: Option<Dial>,
     },
+}
+
+impl PeerState {
+    const fn dial(&self) -> Option<Dial> {
+        match self {
+            Self::Dialling(dial) => Some(*dial),
+            Self::Open { dial, .. } => *dial,
+        }
+    }
 }
 
 /// A peer without a link, and why it is not dialled for a while.
@@ -127,14 +145,14 @@ impl PeerDirectory {
     /// ([`closed`](Self::closed)).
     pub fn reach(&mut self, to: &Address, now: Instant) -> (Reach, Option<LinkId>) {
         match self.peers.get(to) {
-            Some(PeerState::Open { link }) => {
+            Some(PeerState::Open { link, .. }) => {
                 let link = *link;
                 if let Some(open) = self.links.get_mut(&link) {
                     open.used = now;
                 }
                 return (Reach::Link(link), None);
             }
-            Some(PeerState::Dialling { .. }) => {
+            Some(PeerState::Dialling(_)) => {
                 reached(Sometimes::DialShared);
                 return (Reach::Wait, None);
             }
@@ -163,25 +181,23 @@ impl PeerDirectory {
             reached(Sometimes::DialRetried);
         }
         self.unlinked.remove(to);
-        self.peers.insert(to.clone(), PeerState::Dialling { failures, after });
+        self.peers.insert(to.clone(), PeerState::Dialling(Dial { failures, after }));
         (Reach::Dial, after)
     }
 
     /// The links whose end a dial waits for.
     fn awaited(&self) -> IndexSet<LinkId> {
         let awaited = |entry: &PeerState| match entry {
-            PeerState::Dialling { after, .. } => {
-                after.filter(|link| self.leaving.contains_key(link))
-            }
+            PeerState::Dialling(dial) => dial.after.filter(|link| self.leaving.contains_key(link)),
             PeerState::Open { .. } => None,
         };
         self.peers.values().filter_map(awaited).collect()
     }
 
     /// The number of links, including those that are being closed, and dials. A dial and the link
-    /// whose end it waits for count as one.
+    /// whose end it waits for count as one, and so do a dial and a link to the same peer.
     fn occupied(&self) -> usize {
-        let dials = self.peers.values().filter(|entry| matches!(entry, PeerState::Dialling { .. }));
+        let dials = self.peers.values().filter(|entry| matches!(entry, PeerState::Dialling(_)));
         self.links.len() + self.leaving.len() + dials.count() - self.awaited().len()
     }
 
@@ -209,8 +225,19 @@ impl PeerDirectory {
 
     /// Notes that a dial was cancelled without a result.
     pub fn dial_cancelled(&mut self, to: &Address) {
-        if matches!(self.peers.get(to), Some(PeerState::Dialling { .. })) {
+        if !self.end_dial(to) {
             self.peers.swap_remove(to);
+        }
+    }
+
+    /// Notes that the dial has ended. Whether the peer has a link.
+    fn end_dial(&mut self, to: &Address) -> bool {
+        match self.peers.get_mut(to) {
+            Some(PeerState::Open { dial, .. }) => {
+                *dial = None;
+                true
+            }
+            Some(PeerState::Dialling(_)) | None => false,
         }
     }
 
@@ -218,8 +245,8 @@ impl PeerDirectory {
     /// doubles each time, with jitter that differs from peer to peer and is the same in every run.
     pub fn dial_failed(&mut self, to: &Address, now: Instant) -> Instant {
         let before = match (self.peers.get(to), self.unlinked.get(to)) {
-            (Some(PeerState::Dialling { failures, .. }), _)
-            | (None, Some(Unlinked::Failed { failures })) => *failures,
+            (Some(PeerState::Dialling(dial)), _) => dial.failures,
+            (None, Some(Unlinked::Failed { failures })) => *failures,
             _ => 0,
         };
         let until = now.later(self.pause(to, before));
@@ -229,7 +256,7 @@ impl PeerDirectory {
 
     /// Replaces a dial, or an earlier state without a link. No effect on a peer with a link.
     fn set_unlinked(&mut self, to: &Address, unlinked: Unlinked, until: Instant) {
-        if !matches!(self.peers.get(to), Some(PeerState::Open { .. })) {
+        if !self.end_dial(to) {
             self.peers.swap_remove(to);
             self.unlinked.insert(to.clone(), unlinked, until);
         }
@@ -281,13 +308,14 @@ impl PeerDirectory {
         role: Role,
         now: Instant,
     ) -> Option<LinkId> {
-        let failures = match self.peers.get(to) {
-            Some(PeerState::Dialling { failures, .. }) if role == Role::Dialler => *failures,
-            _ => 0,
+        let dial = self.peers.get(to).and_then(PeerState::dial);
+        let (failures, dial) = match role {
+            Role::Dialler => (dial.map_or(0, |dial| dial.failures), None),
+            Role::Acceptor => (0, dial),
         };
         let open = Open { to: to.clone(), role, used: now, busy: 0, failures };
         let other = match self.peers.get(to) {
-            Some(PeerState::Open { link: other }) => Some(*other),
+            Some(PeerState::Open { link: other, .. }) => Some(*other),
             _ => None,
         };
         let stays = if self.me < *id { Role::Dialler } else { Role::Acceptor };
@@ -307,7 +335,9 @@ impl PeerDirectory {
         if loses != Some(link) {
             self.links.insert(link, open);
             self.unlinked.remove(to);
-            self.peers.insert(to.clone(), PeerState::Open { link });
+            self.peers.insert(to.clone(), PeerState::Open { link, dial });
+        } else if role == Role::Dialler {
+            self.end_dial(to);
         }
         if let Some(loses) = loses {
             let busy = self.links.swap_remove(&loses).map_or(0, |open| open.busy);
@@ -353,8 +383,13 @@ impl PeerDirectory {
 
     fn take(&mut self, link: LinkId) -> Option<Open> {
         let open = self.links.swap_remove(&link)?;
-        if matches!(self.peers.get(&open.to), Some(PeerState::Open { link: l }) if *l == link) {
-            self.peers.swap_remove(&open.to);
+        if let Some(PeerState::Open { link: current, dial }) = self.peers.get(&open.to)
+            && *current == link
+        {
+            match *dial {
+                Some(dial) => self.peers.insert(open.to.clone(), PeerState::Dialling(dial)),
+                None => self.peers.swap_remove(&open.to),
+            };
         }
         Some(open)
     }

@@ -1,11 +1,11 @@
 //! The share of a link's window that a message holds until its handler releases it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
 
-use crate::message::Sender;
+use crate::{
+    message::Sender,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 /// The longest run of messages that are released together: a small part of any window.
 const MAX_RUN: u32 = 8 << 10; // bytes

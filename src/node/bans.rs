@@ -2,15 +2,11 @@
 
 use std::{
     pin::pin,
-    sync::{
-        Arc, MutexGuard,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
 use futures::future::select;
-use tokio::sync::Notify;
 
 use crate::{
     fault_points::{Sometimes, reached},
@@ -20,7 +16,10 @@ use crate::{
     },
     node::{Node, OnBan, config::Config, event::PeerEvent},
     overlay::{Address, PeerId},
-    sync::Mutex,
+    sync::{
+        Mutex, Notify,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::now,
 };
 

@@ -3,12 +3,11 @@
 use std::sync::MutexGuard;
 
 use indexmap::IndexMap;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     overlay::{Address, JoinConfig},
-    sync::Mutex,
+    sync::{Mutex, Notify},
 };
 
 /// Contacts that are retried at the same time. A join by a further contact is not retried.

@@ -3,11 +3,9 @@
 
 use std::collections::VecDeque;
 
-use tokio::sync::Notify;
-
 use crate::{
     overlay::{Address, PeerId},
-    sync::Mutex,
+    sync::{Mutex, Notify},
 };
 
 /// The maximum number of peers that wait. Further ones are dropped: the next message adds them

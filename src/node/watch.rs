@@ -5,9 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
-use tokio::sync::Notify;
-
-use crate::sync::Mutex;
+use crate::sync::{Mutex, Notify};
 
 /// The sender has been dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

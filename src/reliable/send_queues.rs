@@ -6,7 +6,7 @@ use std::{
 };
 
 use indexmap::IndexMap;
-use tokio::sync::{Mutex as Lock, Notify, oneshot};
+use tokio::sync::{Mutex as Lock, oneshot};
 
 use crate::{
     fault_points::{FaultPoint, fault_point},
@@ -15,7 +15,7 @@ use crate::{
     overlay::{Address, PeerId},
     reliable::Reliability,
     session::{AckWaiter, ExchangeBroken, Session, Unreached},
-    sync::Mutex,
+    sync::{Mutex, Notify},
 };
 
 /// Why a message ended without an acknowledgement.

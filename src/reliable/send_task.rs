@@ -1,7 +1,8 @@
 //! The task that sends the messages of one queue: in order, and again on the next link.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
+use futures::future::select;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
@@ -113,8 +114,10 @@ async fn run(endpoint: Arc<Endpoint>, queue: Arc<SendQueue>) {
         while !send_over_next_link(&endpoint, &queue, &mut classic).await {}
     };
     if stopped.run_until_cancelled(run).await.is_none() {
-        queue.fail_all(false, |sent| AckError::Stopped { sent });
-        queue.lock().running = false;
+        // No other task sends a message that is added before this one has ended.
+        while !finish_if_empty(&queue) {
+            queue.fail_all(false, |sent| AckError::Stopped { sent });
+        }
     }
 }
 
@@ -159,12 +162,14 @@ async fn send_over_next_link(
     for sequence in unknown {
         queue.finish(sequence, Err(AckError::Restarted));
     }
-    send_over(&session, queue).await
+    send_over(endpoint, &session, queue).await
 }
 
-async fn send_over(session: &Arc<Session>, queue: &Arc<SendQueue>) -> bool {
+async fn send_over(endpoint: &Endpoint, session: &Arc<Session>, queue: &Arc<SendQueue>) -> bool {
     loop {
         let changed = queue.changed.notified();
+        // A message that a node that goes away has refused waits for the end of the link.
+        let link_ended = endpoint.links.link_ended();
         if !queue.may_use(session) {
             return finish_if_empty(queue);
         }
@@ -198,7 +203,9 @@ async fn send_over(session: &Arc<Session>, queue: &Arc<SendQueue>) -> bool {
                 }
             }
             None if !session.is_open() => return false,
-            None => changed.await,
+            None => {
+                select(pin!(changed), pin!(link_ended)).await;
+            }
         }
     }
 }
@@ -248,10 +255,11 @@ async fn on_stop(endpoint: &Endpoint, queue: &SendQueue) {
     queue.fail_all(true, |sent| AckError::Stopped { sent });
     loop {
         let changed = queue.changed.notified();
+        let link_ended = endpoint.links.link_ended();
         let waits = !queue.lock().outbox.is_empty();
         if !(waits && endpoint.links.all().iter().any(|session| queue.may_use(session))) {
             return queue.fail_all(false, |sent| AckError::Stopped { sent });
         }
-        changed.await;
+        select(pin!(changed), pin!(link_ended)).await;
     }
 }

@@ -1,12 +1,6 @@
 //! Takes credit of a link for messages, and returns credit that handlers have released.
 
-use std::{
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{pin::pin, sync::Arc};
 
 use futures::future::{Either, select};
 use tokio::sync::{SemaphorePermit, TryAcquireError};
@@ -17,6 +11,10 @@ use crate::{
     session::{
         credit_pool::CreditPool,
         state::{Session, SessionState, Unsent},
+    },
+    sync::{
+        Notify,
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
@@ -43,10 +41,55 @@ impl Drop for Waits<'_> {
     }
 }
 
+/// Credit that a sender has taken. Dropping it gives the credit back.
+pub(crate) struct Paid<'a> {
+    credit: Option<SemaphorePermit<'a>>,
+    /// Senders of parts wait for a share of the window, and not in the queue of the semaphore.
+    parts: &'a Notify,
+}
+
+impl Paid<'_> {
+    /// Uses the credit.
+    pub(crate) fn spend(mut self) {
+        if let Some(credit) = self.credit.take() {
+            credit.forget();
+        }
+    }
+
+    /// Separates credit for `cost` from this. `None` if this is less.
+    pub(crate) fn split(&mut self, cost: u32) -> Option<Self> {
+        let share = self.credit.as_mut()?.split(cost as usize)?;
+        Some(Self { credit: Some(share), parts: self.parts })
+    }
+}
+
+impl Drop for Paid<'_> {
+    fn drop(&mut self) {
+        if let Some(credit) = self.credit.take().filter(|credit| credit.num_permits() > 0) {
+            drop(credit);
+            self.parts.notify_waiters();
+        }
+    }
+}
+
+/// Wakes the senders of parts when it is dropped: a sender that no longer waits gives back the
+/// credit that was reserved for it.
+struct GivesBack<'a>(&'a Notify);
+
+impl Drop for GivesBack<'_> {
+    fn drop(&mut self) {
+        self.0.notify_waiters();
+    }
+}
+
 impl Session {
+    fn paid<'a>(&'a self, credit: SemaphorePermit<'a>) -> Paid<'a> {
+        Paid { credit: Some(credit), parts: &self.changed }
+    }
+
     /// Takes credit for a new message, if there is enough.
-    pub(crate) fn try_pay(&self, cost: u32) -> Option<SemaphorePermit<'_>> {
-        self.credit.try_acquire_many(cost).ok()
+    pub(crate) fn try_pay(&self, cost: u32) -> Option<Paid<'_>> {
+        Some(self.paid(self.credit.try_acquire_many(cost).ok()?))
     }
 
     /// Takes credit for a short message, from the credit that was taken in advance if there is
@@ -57,7 +100,7 @@ impl Session {
             if self.waiting.load(Ordering::Relaxed) > 0 {
                 return false;
             }
-            let take = |credit| self.try_pay(credit).map(SemaphorePermit::forget).map(|()| credit);
+            let take = |credit| self.try_pay(credit).map(Paid::spend).map(|()| credit);
             let prepaid = if fault_point(FaultPoint::NotPrepaid) { 0 } else { PREPAID };
             match take(prepaid.max(cost)).or_else(|| take(cost)) {
                 Some(credit) => state.prepaid += credit,
@@ -77,20 +120,22 @@ impl Session {
     }
 
     /// Takes credit for a new message. Waits for it without a time-out, in the order of the calls.
-    pub(crate) async fn pay(&self, cost: u32) -> Result<SemaphorePermit<'_>, Unsent> {
+    pub(crate) async fn pay(&self, cost: u32) -> Result<Paid<'_>, Unsent> {
         match self.credit.try_acquire_many(cost) {
-            Ok(paid) => Ok(paid),
+            Ok(credit) => Ok(self.paid(credit)),
             Err(TryAcquireError::Closed) => Err(Unsent::Gone),
             Err(TryAcquireError::NoPermits) => {
                 reached(Sometimes::CreditExhausted);
                 let _waits = self.wait_for_credit();
+                let _gives_back = GivesBack(&self.changed);
                 let left = self.left.notified();
                 if !self.is_open() {
                     return Err(Unsent::Gone);
                 }
-                let paid = pin!(self.credit.acquire_many(cost));
-                match select(paid, pin!(left)).await {
-                    Either::Left((paid, _)) => paid.map_err(|_| Unsent::Gone),
+                let credit = pin!(self.credit.acquire_many(cost));
+                match select(credit, pin!(left)).await {
+                    Either::Left((Ok(credit), _)) => Ok(self.paid(credit)),
+                    Either::Left((Err(_), _)) => Err(Unsent::Gone),
                     Either::Right(_) => Err(Unsent::Gone),
                 }
             }
@@ -99,7 +144,7 @@ impl Session {
 
     /// Takes credit for a part of a message that the other side does not buffer whole. Such
     /// messages leave a share of the window to other messages, however slowly they are read.
-    pub(crate) async fn pay_part(&self, cost: u32) -> Result<SemaphorePermit<'_>, Unsent> {
+    pub(crate) async fn pay_part(&self, cost: u32) -> Result<Paid<'_>, Unsent> {
         let _waits = self.wait_for_credit();
         // Where addresses have 32 bits, the semaphore may not hold a whole window.
         #[cfg_attr(target_pointer_width = "64", expect(clippy::unnecessary_min_or_max))]
@@ -111,7 +156,7 @@ impl Session {
                 return Err(Unsent::Gone);
             }
             if self.credit.available_permits() >= enough
-                && let Ok(paid) = self.credit.try_acquire_many(cost)
+                && let Some(paid) = self.try_pay(cost)
             {
                 return Ok(paid);
             }

@@ -1,8 +1,11 @@
 //! The credit of a link, for which senders wait.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::{AcquireError, SemaphorePermit, TryAcquireError};
 
-use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, TryAcquireError};
+use crate::sync::{
+    Semaphore,
+    atomic::{AtomicU32, Ordering},
+};
 
 /// The credit of a link, for which senders wait.
 ///
@@ -28,7 +31,7 @@ impl CreditPool {
         Self::with(credit, Self::MOST)
     }
 
-    fn with(credit: u32, most: u32) -> Self {
+    pub(super) fn with(credit: u32, most: u32) -> Self {
         let pool = Self { permits: Semaphore::new(0), beyond: AtomicU32::new(0), most };
         pool.add_permits(credit);
         pool

@@ -2,15 +2,12 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
 use indexmap::IndexMap;
-use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::{
     limits::{Offender, Source},
@@ -18,7 +15,10 @@ use crate::{
     node::{Config, watch},
     overlay::{Address, PeerId, PeerInfo},
     session::{acked::AckedMessages, state::Session, unreached::Reached},
-    sync::{Mutex, RwLock},
+    sync::{
+        Mutex, Notify, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::now,
 };
 
@@ -245,12 +245,17 @@ impl LinkPool {
     /// Completes when this link has ended.
     pub(super) async fn wait_for_end(&self, link: LinkId) {
         loop {
-            let over = self.over.notified();
+            let over = self.link_ended();
             if !self.lock().sessions.contains_key(&link) {
                 return;
             }
             over.await;
         }
+    }
+
+    /// Completes when a link has ended after this call.
+    pub(crate) fn link_ended(&self) -> Notified<'_> {
+        self.over.notified()
     }
 
     /// Notes that a peer is alive at `to`: the next dial does not wait.

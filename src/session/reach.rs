@@ -27,7 +27,7 @@ fn without_result() -> Unreached {
 }
 
 /// The next step of a caller that needs a link.
-enum DialStep {
+pub(super) enum DialStep {
     Done(Reached),
     Wait(watch::Receiver<Option<Reached>>),
     Pause(Instant),
@@ -35,6 +35,20 @@ enum DialStep {
 }
 
 fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> DialStep {
+    let (step, dial) = decide(endpoint, to, whom);
+    // Not under the lock: if the runtime has ended, the dial is dropped here and takes the lock.
+    if let Some(dial) = dial {
+        endpoint.spawn(dial);
+    }
+    step
+}
+
+/// The next step, and the dial to run if this caller begins one.
+pub(super) fn decide(
+    endpoint: &Arc<Endpoint>,
+    to: &Address,
+    whom: Option<&PeerId>,
+) -> (DialStep, Option<impl Future<Output = ()> + Send + use<>>) {
     let mut pool = endpoint.links.lock();
     pool.update_directory();
     let (reach, after) = pool.directory.reach(to, now());
@@ -51,7 +65,7 @@ fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> DialSt
                 pool.directory.closed(id);
                 drop(pool);
                 endpoint.links.unlist(&session);
-                return DialStep::Again;
+                return (DialStep::Again, None);
             }
             Some(session) if session.is_open() => DialStep::Done(Err(session.wrong_peer(to, whom))),
             Some(_) => {
@@ -89,11 +103,7 @@ fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> DialSt
         endpoint.links.unlist(&idle);
         idle.bye();
     }
-    // Not under the lock: if the runtime has ended, the dial is dropped here and takes the lock.
-    if let Some(dial) = dial {
-        endpoint.spawn(dial);
-    }
-    step
+    (step, dial)
 }
 
 /// A dial that callers share. However it ends, the callers and the directory get its result.
@@ -124,6 +134,10 @@ impl Dialling {
         let Some(result) = self.result.take() else { return };
         let mut pool = self.endpoint.links.lock();
         match &reached {
+            // The other side has closed what was dialled, because it has opened this link.
+            Ok(session) if session.role == Role::Acceptor => {
+                pool.directory.dial_cancelled(&self.to);
+            }
             Ok(_) => {}
             Err(Unreached::Classic { mute: true }) => pool.directory.mark_mute(&self.to, now()),
             Err(Unreached::Classic { mute: false }) => pool.directory.mark_classic(&self.to, now()),
@@ -198,7 +212,10 @@ pub(crate) async fn reach(
                 let text = "the last dials failed; not dialled again yet".to_owned();
                 return Err(Unreached::Failed { kind: io::ErrorKind::NotConnected, text });
             }
-            DialStep::Pause(pause) => sleep_until(pause).await,
+            DialStep::Pause(pause) => {
+                // Only the end of the wait matters: the next step finds out why.
+                let _passed = endpoint.drain.run_until_cancelled(sleep_until(pause)).await;
+            }
             DialStep::Again => {}
             // A dial has time-outs of its own.
             DialStep::Wait(mut reached) => {

@@ -73,7 +73,7 @@ impl Session {
         let paid = self.try_pay(cost_of(len))?;
         let queue = Arc::new(PartQueue::default());
         let exchange = self.try_enqueue(|state| begin_request(state, frame, &queue))?.ok()?;
-        paid.forget();
+        paid.spend();
         slot.forget();
         Some(self.replies(exchange, frame.code(), queue, Sending::Done))
     }
@@ -103,7 +103,7 @@ impl Session {
             if frame.data().len() <= self.limits.part {
                 let paid = self.pay(cost_of(frame.data().len())).await?;
                 let exchange = self.enqueue(|state| begin_request(state, &frame, queue)).await?;
-                paid.forget();
+                paid.spend();
                 slot.forget();
                 return Ok(exchange);
             }

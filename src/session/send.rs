@@ -6,8 +6,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::SemaphorePermit;
-
 use crate::{
     fault_points::{FaultPoint, Sometimes, fault_point, reached},
     frame::{Frame, FrameError, TypeCode},
@@ -19,6 +17,7 @@ use crate::{
         payload::Payload,
     },
     session::{
+        credit::Paid,
         exchange::OutExchange,
         queue::ExchangeBroken,
         state::{Session, SessionState, Unsent},
@@ -141,7 +140,7 @@ pub(crate) async fn send_parts(
         Ok(exchange)
     };
     let exchange = session.enqueue(begin).await?;
-    paid_for.forget();
+    paid_for.spend();
     let unfinished = Unfinished(session, exchange);
     while more {
         let bytes = data.next(part).await.map_err(|error| PartsError::source(error, true))?;
@@ -149,7 +148,7 @@ pub(crate) async fn send_parts(
         let sent = async {
             let paid_for = share(session, &mut paid, bytes.len()).await?;
             session.enqueue(|state| state.link.send_next(exchange, code, &bytes, more)).await?;
-            paid_for.forget();
+            paid_for.spend();
             Ok::<_, Unsent>(())
         };
         if sent.await.is_err() {
@@ -164,11 +163,11 @@ pub(crate) async fn send_parts(
 /// The credit for a part of `len` bytes, taken from `paid` if that is enough.
 async fn share<'a>(
     session: &'a Session,
-    paid: &mut Option<SemaphorePermit<'a>>,
+    paid: &mut Option<Paid<'a>>,
     len: usize,
-) -> Result<SemaphorePermit<'a>, Unsent> {
+) -> Result<Paid<'a>, Unsent> {
     let cost = cost_of(len);
-    match paid.as_mut().and_then(|paid| paid.split(cost as usize)) {
+    match paid.as_mut().and_then(|paid| paid.split(cost)) {
         Some(share) => Ok(share),
         None => session.pay_part(cost).await,
     }
@@ -252,7 +251,7 @@ impl Session {
     async fn notify_short(&self, frame: &Frame) -> Result<(), Unsent> {
         let paid = self.pay(cost_of(frame.data().len())).await?;
         self.enqueue(|state| state.link.one_way(frame.code(), frame.data())).await?;
-        paid.forget();
+        paid.spend();
         Ok(())
     }
 

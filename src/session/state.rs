@@ -2,20 +2,14 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
 use bytes::BytesMut;
 use futures::task::AtomicWaker;
 use indexmap::IndexMap;
-use tokio::{
-    sync::{Notify, Semaphore},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 use crate::{
     dispatch::Routes,
@@ -29,7 +23,10 @@ use crate::{
         exchange::OutExchange,
         queue::{ExchangeBroken, InPart},
     },
-    sync::Mutex,
+    sync::{
+        Mutex, Notify, Semaphore,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 /// A new link without a message counts as idle after this time.

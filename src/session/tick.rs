@@ -19,6 +19,11 @@ const SHORTEST: Duration = Duration::from_millis(1);
 pub(crate) struct Ticks(u64);
 
 impl Ticks {
+    #[cfg(test)]
+    pub(crate) const fn new(ticks: u64) -> Self {
+        Self(ticks)
+    }
+
     /// Adds one. True if that is more than `limit`.
     pub(crate) const fn count(&mut self, limit: Self) -> bool {
         self.0 += 1;

@@ -31,6 +31,33 @@ fn one_dials_and_the_others_wait_until_the_link_is_there() {
 }
 
 #[test]
+fn no_second_dial_begins_while_the_link_of_the_other_side_comes_and_goes() {
+    let (mut directory, now) = empty_directory("m");
+    assert_eq!(directory.reach(&at(1), now), (Reach::Dial, None));
+    for link in [7, 8] {
+        directory.opened(link, &at(1), &id("p"), Role::Acceptor, now);
+        assert_eq!(directory.reach(&at(1), now), (Reach::Link(link), None));
+        directory.leaves(link);
+        assert_eq!(directory.reach(&at(1), now), (Reach::Wait, None));
+        directory.closed(link);
+    }
+    // However the dial ends, another one may begin after the next link.
+    directory.opened(9, &at(1), &id("p"), Role::Dialler, now);
+    directory.closed(9);
+    assert_eq!(directory.reach(&at(1), now), (Reach::Dial, None));
+    directory.opened(10, &at(1), &id("p"), Role::Acceptor, now);
+    directory.dial_failed(&at(1), now);
+    assert_eq!(directory.reach(&at(1), now), (Reach::Link(10), None));
+    directory.closed(10);
+    assert_eq!(directory.reach(&at(1), now), (Reach::Dial, None));
+    directory.opened(11, &at(1), &id("a"), Role::Acceptor, now);
+    // The link that was dialled loses.
+    assert_eq!(directory.opened(12, &at(1), &id("a"), Role::Dialler, now), Some(12));
+    directory.closed(11);
+    assert_eq!(directory.reach(&at(1), now), (Reach::Dial, None));
+}
+
+#[test]
 fn a_dial_that_failed_is_repeated_after_pauses_that_double_up_to_a_limit() {
     let (mut directory, mut now) = empty_directory("m");
     let mut pauses = Vec::new();
