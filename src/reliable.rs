@@ -68,6 +68,9 @@ impl From<AckLevel> for Reliability {
 pub enum Unsure {
     /// The other node restarted, stops, or no longer speaks links, and had not acknowledged it.
     Restarted,
+    /// It was sent again over another link, and the other node refused that copy. An earlier copy
+    /// may still arrive.
+    SentAgain,
     /// No acknowledgement arrived within
     /// [`Config::reliable_timeout`](crate::Config::reliable_timeout).
     Late,
@@ -79,6 +82,7 @@ impl fmt::Display for Unsure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Restarted => "the other node was started again",
+            Self::SentAgain => "it was sent again, and the other node refused the last copy",
             Self::Late => "no acknowledgement arrived in time",
             Self::Stopped => "this node stops",
         })

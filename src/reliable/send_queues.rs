@@ -27,6 +27,8 @@ pub(crate) enum AckError {
     TooLong(FrameError),
     /// It was sent to an earlier incarnation of the peer.
     Restarted,
+    /// It was sent again, and the last copy was refused.
+    SentAgain,
     /// This node stops.
     Stopped { sent: bool },
     /// No link can be opened, and it was not sent.
@@ -245,6 +247,8 @@ impl Drop for QueuedMessage {
 pub(crate) struct SentMessage {
     pub(crate) queue: Arc<SendQueue>,
     pub(crate) sequenced: Sequenced,
+    /// How often the message had been sent then, this time included.
+    pub(crate) tries: u32,
 }
 
 impl AckWaiter for SentMessage {
@@ -259,6 +263,8 @@ impl AckWaiter for SentMessage {
             Ok(()) => self.queue.finish(sequence, Ok(())),
             // It is sent again on the next link.
             Err(ExchangeBroken { link: true, .. }) => self.queue.changed.notify_waiters(),
+            // It was sent again while this link was closing. That copy may be handled.
+            Err(_) if self.queue.lock().outbox.tries(sequence) > Some(self.tries) => {}
             // It is sent again to the next incarnation.
             Err(ExchangeBroken { reason: Reason::GOING_AWAY, .. })
                 if self.queue.lock().outbox.on_restart(sequence) == Some(OnRestart::Resend) =>
@@ -268,6 +274,12 @@ impl AckWaiter for SentMessage {
             // The refusal is that of one incarnation only.
             Err(_) if self.queue.lock().outbox.was_sent_earlier(sequence) => {
                 self.queue.finish(sequence, Err(AckError::Restarted));
+            }
+            // An earlier copy may still arrive over the link that it was sent on.
+            Err(ExchangeBroken { reason, .. })
+                if self.tries > 1 && !reason.may_have_been_handled() =>
+            {
+                self.queue.finish(sequence, Err(AckError::SentAgain));
             }
             Err(ExchangeBroken { reason, sent, .. }) => {
                 self.queue.finish(sequence, Err(AckError::Refused { reason, sent }));
@@ -295,9 +307,30 @@ mod tests {
             (over, None, false),
         ] {
             let sequenced = Sequenced { incarnation: 1, series: 0, sequence: 7, level };
-            let acked = SentMessage { queue: Arc::clone(&queue), sequenced };
+            let acked = SentMessage { queue: Arc::clone(&queue), sequenced, tries: 1 };
             assert_eq!(acked.accepts(acknowledged), meant, "{level:?} {acknowledged:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_on_a_link_that_closes_does_not_end_a_message_that_was_sent_again() {
+        let outbox = AckSender::new(1, 0, AckSenderLimits::default());
+        let queue = SendQueue::new("bob".parse().unwrap(), "bob:9000".parse().unwrap(), outbox);
+        let queue = Arc::new(queue);
+        let queued = queue.push(&Frame::empty("TEST"), AckLevel::Handled.into()).unwrap();
+        let copies = [1, 2].map(|tries| {
+            let mut state = queue.lock();
+            assert!(state.outbox.opened(7).is_empty());
+            let (sequenced, _) = state.outbox.next_unsent().unwrap();
+            Box::new(SentMessage { queue: Arc::clone(&queue), sequenced, tries })
+        });
+        let busy = || Err(ExchangeBroken { reason: Reason::BUSY, sent: true, link: false });
+        let [first, second] = copies;
+        first.end(busy());
+        assert_eq!(queue.lock().outbox.len(), 1, "the second copy may still be handled");
+        second.end(busy());
+        assert_eq!(queue.lock().outbox.len(), 0);
+        drop(queued);
     }
 
     #[test]

@@ -99,7 +99,9 @@ pub(crate) async fn send(
         match error {
             AckError::Refused { reason, sent } => RequestError::Reset { reason, sent },
             AckError::TooLong(error) => RequestError::NotSendable(error),
-            AckError::Restarted => RequestError::Reset { reason: Reason::LOST, sent: true },
+            AckError::Restarted | AckError::SentAgain => {
+                RequestError::Reset { reason: Reason::LOST, sent: true }
+            }
             AckError::Stopped { sent } => RequestError::Stopped { sent },
             AckError::Unreached(unreached) => unreached.into_error(to),
         }
@@ -180,19 +182,19 @@ async fn send_over(endpoint: &Endpoint, session: &Arc<Session>, queue: &Arc<Send
                 return true;
             }
             let next = state.outbox.next_unsent();
-            next.map(|next| (state.outbox.tries(next.0.sequence) > Some(1), next))
+            next.map(|next| (state.outbox.tries(next.0.sequence).unwrap_or(1), next))
         };
         match next {
-            Some((again, (sequenced, frame))) => {
+            Some((tries, (sequenced, frame))) => {
                 let sequence = sequenced.sequence;
-                if again {
+                if tries > 1 {
                     reached(Sometimes::AckedResent);
                     session.node.counters.reliable_resent.one();
                 } else if let Err(error) = session.check_sequenced(&frame) {
                     queue.finish(sequence, Err(AckError::TooLong(error)));
                     continue;
                 }
-                let acked = Box::new(SentMessage { queue: Arc::clone(queue), sequenced });
+                let acked = Box::new(SentMessage { queue: Arc::clone(queue), sequenced, tries });
                 match session.send_sequenced(&frame, sequenced, acked).await {
                     Ok(()) => {}
                     Err(Unsent::Gone) => {

