@@ -86,7 +86,9 @@ impl IncarnationState {
     const fn new(numbered: Sequenced, at: Instant) -> Self {
         let Sequenced { incarnation, sequence: highest, .. } = numbered;
         let failed = BTreeMap::new();
-        Self { incarnation, superseded: false, highest, unknown: 0, failed, at }
+        // An earlier number may have been refused because there was no room for its sender.
+        let unknown = highest.saturating_sub(1);
+        Self { incarnation, superseded: false, highest, unknown, failed, at }
     }
 }
 

@@ -103,6 +103,21 @@ fn the_memory_is_bounded_and_keeps_recently_active_senders() {
 }
 
 #[test]
+fn a_message_that_found_no_room_is_never_acknowledged_when_a_later_one_has_found_some() {
+    let (mut seen, begun) = (AckReceiver::default(), now());
+    let name = |n: u32| -> PeerId { format!("n{n}").parse().unwrap() };
+    for n in 0..4_096 {
+        assert_eq!(seen.note(&name(n), numbered(1, 1), begun), ReceiveOutcome::New);
+    }
+    let soon = begun + Duration::from_secs(599);
+    assert_eq!(seen.note(&ada(), numbered(1, 7), soon), ReceiveOutcome::NoRoom);
+    let later = begun + Duration::from_secs(601);
+    assert_eq!(seen.note(&ada(), numbered(1, 8), later), ReceiveOutcome::New);
+    assert_eq!(seen.note(&ada(), numbered(1, 7), later), ReceiveOutcome::Forgotten);
+    assert_eq!(seen.note(&ada(), numbered(1, 8), later), ReceiveOutcome::Repeated);
+}
+
+#[test]
 fn a_series_is_not_disturbed_by_another_one_of_the_same_id() {
     let mut seen = AckReceiver::default();
     let of =
