@@ -11,6 +11,7 @@
 //! - `swim`: the membership detects nodes that are down.
 //! - `torture`: lives under faults drawn from a seed break no promise.
 #![allow(
+    clippy::cast_possible_truncation,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,

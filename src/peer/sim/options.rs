@@ -73,7 +73,7 @@ impl NodeOptions {
         }
         let disk = draw(3).then(SimDisk::default);
         #[cfg(feature = "kademlia")]
-        let kademlia = plan.seed % 3 == 0;
+        let kademlia = plan.seed.is_multiple_of(3);
         #[cfg(feature = "swim")]
         let swim = plan.seed % 4 == 1;
         Self {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::Found;
-use crate::peer::sim::{FaultLevel, Plan, Violation};
+use crate::{
+    peer::sim::{FaultLevel, Plan, Violation},
+    time::part,
+};
 
 /// The most lives that are tried.
 const TRIES: usize = 60;
@@ -32,8 +35,8 @@ pub(super) fn smallest(
             break;
         }
     }
-    for part in [8, 4, 2] {
-        if search.attempt(search.best.plan.until(search.best.plan.time / part)) {
+    for of in [8, 4, 2] {
+        if search.attempt(search.best.plan.until(part(search.best.plan.time, of))) {
             break;
         }
     }

@@ -18,8 +18,7 @@ fn a_life_without_faults_breaks_no_invariant_and_is_the_same_again() {
         });
         let report = explore.run(async |life: Life| life.whole(|_, builder| Ok(builder)).await);
         assert!(report.is_clean() && report.handled > 50, "{report}");
-        let digests = std::mem::take(&mut *digests.lock());
-        digests
+        std::mem::take(&mut *digests.lock())
     };
     assert_eq!(digests(), digests());
 }

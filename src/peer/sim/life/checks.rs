@@ -285,6 +285,7 @@ impl Life {
 }
 
 /// Whether a node finds another one by what it is started with.
+#[allow(unused_variables, clippy::unused_async, reason = "what it asks depends on the features")]
 async fn finds(node: &Node, peer: &Peer, there: &Peer) -> Result<(), String> {
     let (id, whom) = (there.id(), there.info());
     #[cfg(feature = "kademlia")]
@@ -298,15 +299,19 @@ async fn finds(node: &Node, peer: &Peer, there: &Peer) -> Result<(), String> {
         }
     }
     #[cfg(feature = "swim")]
-    // Members talk over links only.
-    if node.options.swim && peer.config().links && there.config().links {
+    // Members talk over links only, and a member needs room for a link with every other.
+    let has_room = |peer: &Peer| {
+        let (config, all) = (peer.config(), Config::default());
+        config.links && config.max_links >= all.max_links && config.max_peers >= all.max_peers
+    };
+    #[cfg(feature = "swim")]
+    if node.options.swim && has_room(peer) && has_room(there) {
         let members = peer.members();
         let is_up = |member: &Member| member.info() == whom && member.state() == MemberState::Up;
         if !members.iter().any(is_up) {
             return Err(format!("{} has {whom} not among {members:?}", peer.info()));
         }
     }
-    let _ = (node, peer, id, whom);
     Ok(())
 }
 
