@@ -148,7 +148,7 @@ fn without_chaos_and_fault_points_no_fault_happens() {
     let run = run(1, Chaos::none(), FaultLevel::None);
     assert_eq!(run.faults, ChaosCounts::default());
     assert!(run.fired.values().all(|times| *times == 0));
-    assert_eq!(run.reached[&Sometimes::AckedResent], 0);
+    assert_eq!(run.reached[&Sometimes::KeepaliveTimedOut], 0);
     assert!(run.reached.contains_key(&Sometimes::Banned), "all of them are listed");
 }
 

@@ -14,7 +14,7 @@ use crate::{
 ///
 /// ```
 /// use std::time::Duration;
-/// use actix_peer::{Frame, link::AckLevel, sim::{SimDisk, SimError, SimNetwork}};
+/// use actix_peer::{frame::Frame, link::AckLevel, sim::{SimDisk, SimError, SimNetwork}};
 ///
 /// SimNetwork::new(7).run(async |net| {
 ///     let disk = SimDisk::default();

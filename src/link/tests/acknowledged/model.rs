@@ -109,6 +109,12 @@ impl World {
                 }
                 ReceiveOutcome::Repeated => {}
                 ReceiveOutcome::Superseded => continue,
+                // It arrives behind a later one, over an earlier link.
+                ReceiveOutcome::Forgotten => {
+                    let fate = &self.fates[frame.as_str().unwrap()];
+                    assert!(fate.given_up || fate.unknown, "{} is refused", numbered.sequence);
+                    continue;
+                }
                 other => panic!("{other:?}"),
             }
             wire.back.push_back(numbered.sequence);

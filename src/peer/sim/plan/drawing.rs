@@ -124,7 +124,10 @@ impl Drawing {
             12 => {
                 let seconds = self.range(1..5_000_000).cast_signed();
                 let back = self.dice.below(2) == 0;
-                Fault::Clock { node: self.node(), seconds: if back { seconds.wrapping_neg() } else { seconds } }
+                Fault::Clock {
+                    node: self.node(),
+                    seconds: if back { seconds.wrapping_neg() } else { seconds },
+                }
             }
             13 => Fault::Impostor { of: self.node(), time: self.long() },
             14 => {
