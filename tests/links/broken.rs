@@ -228,5 +228,5 @@ async fn a_request_that_is_written_while_its_stalled_link_ends_may_have_been_han
         bob.abort().await;
     }
     // The link ends after 2 s of the stall, and has half a second to write its buffer.
-    assert_eq!(written_late, 12);
+    assert!(written_late >= 12, "{written_late}");
 }
