@@ -9,11 +9,11 @@ pub struct Restart {
     pub moves: bool,
     /// It has another id than before.
     pub renamed: bool,
-    /// It finds what it has stored ([`SimDisk`](super::SimDisk)). If false, its disk is empty.
+    /// It finds what it has stored ([`SimDisk`](crate::sim::SimDisk)). If false, its disk is empty.
     pub keeps_disk: bool,
 }
 
-/// What the handlers of [`Traffic`](super::Traffic) do with a message.
+/// What the handlers of [`Traffic`](crate::sim::Traffic) do with a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mood {
     /// They answer at once.
