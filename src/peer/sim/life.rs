@@ -212,7 +212,7 @@ impl Life {
                 return;
             }
             if contact == n {
-                // Nobody to join.
+                // No other node runs.
                 if self
                     .0
                     .nodes
@@ -224,9 +224,7 @@ impl Life {
                 sleep(Duration::from_secs(2)).await;
                 continue;
             }
-            let Ok(there) = self.0.net.peer(&self.name(contact)) else { continue };
-            let address = there.info().address().to_string();
-            drop(there);
+            let Some(address) = self.address_of(contact) else { continue };
             match peer.join(&address).await {
                 Ok(_) => break,
                 Err(error) if error.is_tried_again() => break,
@@ -235,10 +233,7 @@ impl Life {
         }
         #[cfg(feature = "kademlia")]
         if self.0.nodes.get(n).is_some_and(|node| node.options.kademlia) {
-            for node in &self.0.nodes {
-                let Ok(there) = self.0.net.peer(&node.name) else { continue };
-                let address = there.info().address().to_string();
-                drop(there);
+            for address in (0..self.0.nodes.len()).filter_map(|n| self.address_of(n)) {
                 if address != peer.info().address().to_string()
                     && peer.join_kademlia(&address).await.is_ok()
                 {
@@ -246,6 +241,12 @@ impl Life {
                 }
             }
         }
+    }
+
+    /// The address of a node. `None` if it does not run.
+    fn address_of(&self, n: usize) -> Option<String> {
+        let peer = self.0.net.peer(&self.name(n)).ok()?;
+        Some(peer.info().address().to_string())
     }
 
     fn name(&self, n: usize) -> String {

@@ -1,10 +1,8 @@
 //! The options of the nodes of a life, drawn from its seed.
 
-use std::time::Duration;
-
 use super::{
     SimDisk,
-    plan::{FaultLevel, Plan},
+    plan::{FaultLevel, Plan, secs},
 };
 use crate::{
     node::Config,
@@ -21,10 +19,6 @@ pub(super) struct NodeOptions {
     pub(super) kademlia: bool,
     #[cfg(feature = "swim")]
     pub(super) swim: bool,
-}
-
-const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
 }
 
 /// Shorter times than the defaults, so that a life need not wait for minutes at its end.

@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use self::drawing::{Drawing, pause};
 pub use self::fault::{Fault, Mood, Restart};
 
-const fn secs(seconds: u64) -> Duration {
+pub(super) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 

@@ -290,8 +290,8 @@ async fn finds(node: &Node, peer: &Peer, there: &Peer) -> Result<(), String> {
     let (id, whom) = (there.id(), there.info());
     #[cfg(feature = "kademlia")]
     if node.options.kademlia {
-        // Whoever lost a node in a partition learns of it again when that node asks something. By
-        // itself it asks once an hour.
+        // A node that was lost in a partition is known again when it asks something. By itself it
+        // asks once an hour.
         there.find(peer.id()).await.ok();
         let found = peer.find(id).await;
         if !matches!(&found, Ok(Some(info)) if info == whom) {

@@ -195,10 +195,8 @@ impl Life {
         };
         let Ok(peer) = builder.start().await else { return };
         self.0.traffic.begin(&name, &peer, false, false);
-        let contact = (0..self.0.nodes.len()).find_map(|n| {
-            let there = self.0.net.peer(&self.name(n)).ok()?;
-            (n != of).then(|| there.info().address().to_string())
-        });
+        let mut others = (0..self.0.nodes.len()).filter(|n| *n != of);
+        let contact = others.find_map(|n| self.address_of(n));
         if let Some(contact) = contact {
             peer.join(&contact).await.ok();
         }
