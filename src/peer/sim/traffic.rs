@@ -43,6 +43,8 @@ struct Inner {
     ledger: Rc<RefCell<Ledger>>,
     /// The running nodes, by name, and their runs.
     nodes: RefCell<BTreeMap<String, (LifeNumber, PeerInfo)>>,
+    /// The nodes whose runs have ended. Some run again with another id, or elsewhere.
+    past: RefCell<Vec<PeerInfo>>,
     /// The last started run of each name, which has no [`Peer`] yet.
     starting: RefCell<BTreeMap<String, LifeNumber>>,
     moods: RefCell<BTreeMap<String, Rc<Cell<Mood>>>>,
@@ -67,6 +69,7 @@ impl Traffic {
             began: Instant::now(),
             ledger: Rc::default(),
             nodes: RefCell::default(),
+            past: RefCell::default(),
             starting: RefCell::default(),
             moods: RefCell::default(),
             stopped: Cell::new(false),
@@ -128,7 +131,8 @@ impl Traffic {
 
     /// The node `name` is about to end.
     pub fn end(&self, name: &str) {
-        if let Some((life, _)) = self.0.nodes.borrow_mut().remove(name) {
+        if let Some((life, info)) = self.0.nodes.borrow_mut().remove(name) {
+            self.0.past.borrow_mut().push(info);
             self.0.ledger.borrow_mut().end(life);
         }
     }

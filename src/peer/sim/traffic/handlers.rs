@@ -23,6 +23,8 @@ use crate::{
 
 /// Two codes of one actor.
 pub(super) const CODES: [&str; 2] = ["TRQA", "TRQB"];
+/// A code without a handler.
+pub(super) const NONE: &str = "TRNO";
 /// The code of a streaming handler.
 pub(super) const STREAM: &str = "TRST";
 

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::{
     Inner,
-    handlers::{CODES, NUMBER, STREAM},
+    handlers::{CODES, NONE, NUMBER, STREAM},
     ledger::{Destination, LifeNumber, Outcome, Sending, Verb},
 };
 use crate::{
@@ -115,8 +115,12 @@ impl SenderTask {
         }
     }
 
-    /// One of the other nodes.
+    /// One of the other nodes. Now and then one whose run has ended.
     fn choose(&mut self) -> Option<PeerInfo> {
+        let past = self.inner.past.borrow();
+        if self.dice.below(16) == 0 && !past.is_empty() {
+            return past.get(self.dice.below(past.len())).cloned();
+        }
         let nodes = self.inner.nodes.borrow();
         let others: Vec<_> = nodes.values().filter(|(life, _)| *life != self.life).collect();
         others.get(self.dice.below(others.len())).map(|(_, info)| info.clone())
@@ -169,7 +173,14 @@ impl SenderTask {
         let (to, len) = (self.destination(&info), self.len());
         let code = if self.dice.below(2) == 0 { CODES[0] } else { CODES[1] };
         match self.dice.below(12) {
-            0..3 => self.notify(&to, code, len).await,
+            0..3 => {
+                let code = match self.dice.below(16) {
+                    0 => NONE,
+                    1..5 => STREAM,
+                    _ => code,
+                };
+                self.notify(&to, code, len).await;
+            }
             3 => self.notify_all(&to, code).await,
             4..7 => self.request(&to, Verb::Request, code, len).await,
             7 => self.request(&to, Verb::Stream, STREAM, len).await,
@@ -184,7 +195,8 @@ impl SenderTask {
 
     async fn notify(&mut self, to: &Destination, code: &'static str, len: usize) {
         let number = self.note(Verb::Notify, to, len);
-        let over = self.over();
+        // A refusal is reported only over a link.
+        let over = if code == NONE { Over::Link } else { self.over() };
         let frame = Outgoing::from(message(code, number, len)).over(over);
         let result = self.peer.notify(to.clone(), frame).await;
         Self::tell(&self.inner, number, of_request(&result));
@@ -228,19 +240,25 @@ impl SenderTask {
         let len = len.max(NUMBER);
         let number = self.note(verb, to, len);
         let over = self.over();
-        let outgoing = if verb == Verb::Stream {
-            let source = std::io::Cursor::new(data(number, len));
+        let is_body = verb == Verb::Stream && self.dice.below(2) == 0;
+        let outgoing = if is_body {
+            let mut source = data(number, len);
+            if self.dice.below(8) == 0 {
+                // It ends too early.
+                source.truncate(NUMBER.max(len / 2));
+            }
+            let source = std::io::Cursor::new(source);
             Outgoing::body(code, u32::try_from(len).unwrap_or(u32::MAX), source)
         } else {
             Outgoing::from(message(code, number, len)).over(over)
         };
         let patience = (self.dice.below(10) == 0).then(|| self.dice.next() % 3_000);
-        let target = match (verb, to) {
-            (Verb::Routed, Destination::Id(id)) => Ok(Target::Routed(id.clone())),
-            _ => to.clone().into_target(),
+        let asked = match (verb, to) {
+            (Verb::Routed, Destination::Id(id)) => {
+                self.peer.request(Target::Routed(id.clone()), outgoing).await
+            }
+            _ => self.peer.request(to.clone(), outgoing).await,
         };
-        let Ok(target) = target else { return };
-        let asked = self.peer.request(target, outgoing).await;
         let inner = Rc::clone(&self.inner);
         let replies = match asked {
             Ok(replies) => replies,
