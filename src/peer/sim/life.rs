@@ -178,7 +178,7 @@ impl Life {
         let host = super::host(&host)?;
         let peer = self.0.net.launch(&node.name, (&host, &id), Rc::new(recipe)).await?;
         self.0.endpoints.borrow_mut().push(Arc::downgrade(peer.node()));
-        self.0.traffic.begin(&node.name, &peer, node.options.disk.is_some(), true);
+        self.0.traffic.begin(&node.name, &peer, node.options.disk.is_some());
         self.hear(node, &peer);
         actix_rt::spawn(self.clone().join(n, peer));
         Ok(())

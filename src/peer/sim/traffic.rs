@@ -109,13 +109,10 @@ impl Traffic {
     }
 
     /// Begins to send from the node `name`, which has just been started. `stores` says that it has
-    /// an outbox; `sends` whether it sends at all.
-    pub fn begin(&self, name: &str, peer: &Peer, stores: bool, sends: bool) {
+    /// an outbox.
+    pub fn begin(&self, name: &str, peer: &Peer, stores: bool) {
         let Some(life) = self.0.starting.borrow_mut().remove(name) else { return };
         self.0.ledger.borrow_mut().set_info(life, peer.info().clone());
-        if !sends {
-            return;
-        }
         let entry = (life, peer.info().clone());
         self.0.nodes.borrow_mut().insert(name.to_owned(), entry);
         let (ledger, mut events) = (Rc::clone(&self.0.ledger), peer.events());

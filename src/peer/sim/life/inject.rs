@@ -194,13 +194,14 @@ impl Life {
             return;
         };
         let Ok(peer) = builder.start().await else { return };
-        self.0.traffic.begin(&name, &peer, false, false);
+        self.0.traffic.begin(&name, &peer, false);
         let mut others = (0..self.0.nodes.len()).filter(|n| *n != of);
         let contact = others.find_map(|n| self.address_of(n));
         if let Some(contact) = contact {
             peer.join(&contact).await.ok();
         }
         sleep(time).await;
+        self.0.traffic.end(&name);
         if self.0.plan.seed.is_multiple_of(2) {
             peer.stop().await;
         } else {
