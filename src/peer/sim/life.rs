@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     node::PeerEvent,
-    overlay::PeerId,
-    peer::{Builder, Peer, RegisterError},
+    overlay::{Address, JoinFailure, PeerId},
+    peer::{Builder, JoinError, Peer, RegisterError},
     session::Endpoint,
     time::Later,
 };
@@ -64,6 +64,8 @@ struct Node {
     id: RefCell<String>,
     /// What it was told about peers that do not list it.
     told: Rc<RefCell<BTreeMap<PeerId, bool>>>,
+    /// The contact of a join that is tried again.
+    waits_for: Rc<RefCell<Option<Address>>>,
 }
 
 impl fmt::Debug for Life {
@@ -82,6 +84,7 @@ impl Life {
                 id: RefCell::new(name.clone()),
                 name,
                 told: Rc::default(),
+                waits_for: Rc::default(),
             }
         };
         Self(Rc::new(Inner {
@@ -187,12 +190,17 @@ impl Life {
     /// Notes what a node is told about its listing.
     fn hear(&self, node: &Node, peer: &Peer) {
         node.told.borrow_mut().clear();
+        node.waits_for.take();
         let (told, mut events) = (Rc::clone(&node.told), peer.events());
+        let waits_for = Rc::clone(&node.waits_for);
         actix_rt::spawn(async move {
             while let Some(event) = events.next().await {
                 match event {
                     PeerEvent::UnknownThere { peer, refused } => {
                         told.borrow_mut().insert(peer.id().clone(), refused.is_some());
+                    }
+                    PeerEvent::Joined { .. } | PeerEvent::NotJoined { again: false, .. } => {
+                        waits_for.take();
                     }
                     PeerEvent::TwoAddresses { told_by: Some(peer), .. } => {
                         told.borrow_mut().insert(peer.id().clone(), true);
@@ -225,17 +233,33 @@ impl Life {
                 continue;
             }
             let Some(address) = self.address_of(contact) else { continue };
-            match peer.join(&address).await {
+            match peer.join(&address.to_string()).await {
                 Ok(_) => break,
-                Err(error) if error.is_tried_again() => break,
+                Err(error) if error.is_tried_again() => {
+                    if let Some(node) = self.0.nodes.get(n) {
+                        node.waits_for.replace(Some(address));
+                    }
+                    break;
+                }
+                Err(
+                    JoinError::NotTakenIn { cause, .. } | JoinError::ContactFailed { cause, .. },
+                ) if matches!(cause, JoinFailure::Busy | JoinFailure::Elsewhere { .. })
+                    && !self.0.traffic.is_ended(&peer) =>
+                {
+                    let invariant = "liveness: a join that is refused for now is tried again";
+                    let detail = format!("{} at {address}: {cause}", peer.info());
+                    let violation = self.violation(invariant, detail);
+                    self.0.violation.borrow_mut().get_or_insert(violation);
+                    return;
+                }
                 Err(_) => sleep(Duration::from_millis(500)).await,
             }
         }
         #[cfg(feature = "kademlia")]
         if self.0.nodes.get(n).is_some_and(|node| node.options.kademlia) {
             for address in (0..self.0.nodes.len()).filter_map(|n| self.address_of(n)) {
-                if address != peer.info().address().to_string()
-                    && peer.join_kademlia(&address).await.is_ok()
+                if address != *peer.info().address()
+                    && peer.join_kademlia(&address.to_string()).await.is_ok()
                 {
                     break;
                 }
@@ -244,9 +268,9 @@ impl Life {
     }
 
     /// The address of a node. `None` if it does not run.
-    fn address_of(&self, n: usize) -> Option<String> {
+    fn address_of(&self, n: usize) -> Option<Address> {
         let peer = self.0.net.peer(&self.name(n)).ok()?;
-        Some(peer.info().address().to_string())
+        Some(peer.info().address().clone())
     }
 
     fn name(&self, n: usize) -> String {

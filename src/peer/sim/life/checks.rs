@@ -25,6 +25,10 @@ pub(super) const REACH_WITHIN: Duration = Duration::from_secs(20);
 /// After the last fault, within this time the tables agree.
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
 
+/// After the last fault, within this time every join that is tried again succeeds: two of the
+/// longest pauses between two tries.
+const JOINED_WITHIN: Duration = Duration::from_secs(250);
+
 /// The time after which a node at rest holds nothing: the longest limit of a call.
 const FLOOR_WITHIN: Duration = Duration::from_secs(120);
 
@@ -92,6 +96,7 @@ impl Life {
         self.0.net.fault_points(FaultLevel::None);
         self.all_reach_all(calm).await?;
         self.all_list_all(calm).await?;
+        self.all_join(calm).await?;
         while self.0.traffic.open_calls() > 0 {
             sleep(super::CHECK_EVERY).await;
             self.check().await?;
@@ -146,6 +151,32 @@ impl Life {
             }
             sleep(Duration::from_millis(500)).await;
         }
+    }
+
+    /// A node that tries again to join gets in if its contact runs.
+    async fn all_join(&self, calm: Instant) -> Result<(), Violation> {
+        while let Some(detail) = self.not_joined().await {
+            if calm.elapsed() > JOINED_WITHIN {
+                let invariant = "liveness: a join that is refused for now succeeds later";
+                return Err(self.violation(invariant, detail));
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+        Ok(())
+    }
+
+    async fn not_joined(&self) -> Option<String> {
+        for node in &self.0.nodes {
+            let contact = node.waits_for.borrow().clone();
+            let Ok(peer) = self.0.net.peer(&node.name) else { continue };
+            let is_contact = |there: &Peer| contact.as_ref() == Some(there.info().address());
+            let Some(there) = self.running().into_iter().find(is_contact) else { continue };
+            let has_room = there.status().await.peers < there.config().max_peers;
+            if has_room && peer.status().await.peers == 0 {
+                return Some(format!("{} is not in the network of {}", peer.info(), there.info()));
+            }
+        }
+        None
     }
 
     async fn one_sided(&self) -> Option<String> {

@@ -198,7 +198,7 @@ impl Life {
         let mut others = (0..self.0.nodes.len()).filter(|n| *n != of);
         let contact = others.find_map(|n| self.address_of(n));
         if let Some(contact) = contact {
-            peer.join(&contact).await.ok();
+            peer.join(&contact.to_string()).await.ok();
         }
         sleep(time).await;
         self.0.traffic.end(&name);
