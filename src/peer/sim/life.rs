@@ -21,8 +21,10 @@ use super::{
     plan::{Plan, PlannedFault},
 };
 use crate::{
+    frame::Frame,
+    message::RequestError,
     node::PeerEvent,
-    overlay::{Address, JoinFailure, PeerId},
+    overlay::{Address, JoinFailure, PeerId, PeerInfo},
     peer::{Builder, JoinError, Peer, RegisterError},
     session::Endpoint,
     time::Later,
@@ -192,6 +194,7 @@ impl Life {
         node.told.borrow_mut().clear();
         node.waits_for.take();
         let (told, mut events) = (Rc::clone(&node.told), peer.events());
+        let (life, asker) = (self.clone(), peer.clone());
         let waits_for = Rc::clone(&node.waits_for);
         actix_rt::spawn(async move {
             while let Some(event) = events.next().await {
@@ -202,6 +205,9 @@ impl Life {
                     PeerEvent::Joined { .. } | PeerEvent::NotJoined { again: false, .. } => {
                         waits_for.take();
                     }
+                    PeerEvent::PeerAdded { peer: added } => {
+                        actix_rt::spawn(life.clone().dials_at_once(asker.clone(), added));
+                    }
                     PeerEvent::TwoAddresses { told_by: Some(peer), .. } => {
                         told.borrow_mut().insert(peer.id().clone(), true);
                     }
@@ -209,6 +215,21 @@ impl Life {
                 }
             }
         });
+    }
+
+    /// A peer that has just shown that it is alive is dialled without a pause.
+    async fn dials_at_once(self, asker: Peer, peer: PeerInfo) {
+        let begun = Instant::now();
+        let asked = asker.request(&peer, Frame::empty("NAME")).await;
+        if let Err(RequestError::Connect { source, .. }) = asked
+            && source.kind() == std::io::ErrorKind::NotConnected
+            && begun.elapsed().is_zero()
+        {
+            let detail = format!("{} does not dial {peer}: {source}", asker.info());
+            let violation =
+                self.violation("liveness: a peer that is alive is dialled at once", detail);
+            self.0.violation.borrow_mut().get_or_insert(violation);
+        }
     }
 
     /// Joins through one node after the other until one takes this one in, or it has ended.
