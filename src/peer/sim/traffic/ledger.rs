@@ -135,6 +135,8 @@ struct Row {
 enum Way {
     /// One link of the receiver.
     Link(u64),
+    /// The numbered messages of one link.
+    NumberedOn(u64),
     /// Numbered messages to one destination, over any links.
     Numbered(Destination),
 }
@@ -312,6 +314,17 @@ impl Ledger {
         };
         let numbered = matches!(way, Way::Numbered(_));
         let (from, task) = (sending.from, sending.task);
+        if let Some(link) = arrival.link {
+            let way = Way::NumberedOn(link);
+            let row = Row { from, task, at: arrival.at, actor: arrival.actor, way };
+            if numbered {
+                self.last.insert(row, number);
+            } else if let Some(last) = self.last.get(&row).filter(|last| **last > number) {
+                let text = format!("{text}, after the numbered message {last}");
+                let invariant = "rule 7: a numbered message overtakes no earlier message";
+                self.violation(at, invariant, text);
+            }
+        }
         let row = Row { from, task, at: arrival.at, actor: arrival.actor, way };
         let last = self.last.insert(row, number);
         if let Some(last) = last.filter(|last| *last > number) {
