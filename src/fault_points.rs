@@ -156,6 +156,8 @@ names! {
         RefusalKindsFull,
         /// The other side reports refused one-way messages.
         RefusalReported,
+        /// The other side reports refused one-way messages after both sides have announced the end.
+        RefusalAfterGoodbye,
         /// The other side of a link that ends has lost messages.
         LostMessagesReported,
         /// The queue of acknowledged messages is full.

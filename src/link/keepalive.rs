@@ -33,7 +33,7 @@ impl Link {
             self.fail(Reason::TIMED_OUT);
         } else if now.saturating_duration_since(self.ping.1) >= interval {
             self.ping = (self.ping.0.wrapping_add(1), now);
-            if self.phase != LinkPhase::Greeting {
+            if self.phase != LinkPhase::Greeting && !self.is_finished() {
                 self.ping_unanswered = true;
                 let ping = self.ping.0.to_be_bytes();
                 self.control(code::PNG, 0, Flags::NONE, &ping);

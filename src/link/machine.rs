@@ -333,7 +333,6 @@ impl Link {
             }
             (self.bye_sent, self.bye_due) = (true, true);
             self.step(LinkPhaseEvent::Bye);
-            self.finish_if_done();
         }
     }
 
@@ -345,9 +344,25 @@ impl Link {
         }
     }
 
-    /// Ends the link after its connection was lost. Nothing is sent.
+    /// Ends the link after its connection has ended. Nothing is sent. The link ends in order if it
+    /// [is finished](Self::is_finished).
     pub fn connection_lost(&mut self) {
-        self.close(Reason::LOST, false);
+        if self.is_finished() {
+            self.last_frames();
+            self.step(LinkPhaseEvent::Finished);
+            self.events.push(LinkEvent::Closed { reason: Reason::GOING_AWAY, remote: false });
+        } else {
+            self.close(Reason::LOST, false);
+        }
+    }
+
+    /// Whether both sides have announced the end, and no exchange is open. Then each side ends its
+    /// direction of the connection, and reads until the other side ends its own: it may still
+    /// report refused messages.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        let said = self.bye_sent && self.bye_received;
+        said && self.exchanges.is_empty() && self.phase == LinkPhase::Leaving
     }
 
     pub(super) fn step(&mut self, event: LinkPhaseEvent) {
@@ -385,15 +400,6 @@ impl Link {
             Some(Exchange::RequestOut { .. }) => self.open_out -= 1,
             Some(Exchange::RequestIn { .. } | Exchange::OneWayIn) => self.open_in -= 1,
             Some(Exchange::OneWayOut { .. }) | None => {}
-        }
-        self.finish_if_done();
-    }
-
-    pub(super) fn finish_if_done(&mut self) {
-        let said = self.bye_sent && self.bye_received;
-        if said && self.exchanges.is_empty() && self.phase == LinkPhase::Leaving {
-            self.step(LinkPhaseEvent::Finished);
-            self.events.push(LinkEvent::Closed { reason: Reason::GOING_AWAY, remote: false });
         }
     }
 }

@@ -20,7 +20,7 @@ pub enum LinkPhaseEvent {
     Hello,
     /// `@BYE`, from either side.
     Bye,
-    /// Both sides have sent `@BYE`, and nothing is open.
+    /// Both sides have sent `@BYE`, nothing is open, and the connection has ended.
     Finished,
     /// A rule was broken, the other side is silent, or the connection broke.
     Broken,

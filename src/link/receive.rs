@@ -236,6 +236,9 @@ impl Link {
             0 => self.counts.late += 1,
             messages => {
                 reached(Sometimes::RefusalReported);
+                if self.is_finished() {
+                    reached(Sometimes::RefusalAfterGoodbye);
+                }
                 self.events.push(LinkEvent::Refused { code, reason, messages });
             }
         }
@@ -264,7 +267,6 @@ impl Link {
         self.events.push(LinkEvent::Leaving);
         self.step(LinkPhaseEvent::Bye);
         self.bye();
-        self.finish_if_done();
     }
 
     /// Charges the credit of a one-way message or a request.

@@ -68,6 +68,8 @@ pub(crate) struct Driver {
     output: BytesMut,
     /// Whether the transport may hold unflushed data.
     unflushed: bool,
+    /// Whether this side has ended its direction of the connection.
+    write_ended: bool,
     /// The time since which no output could be written. `None` if the output makes progress.
     stalled: Option<Instant>,
     events: Vec<LinkEvent>,
@@ -117,6 +119,7 @@ impl Driver {
             wanted: 0,
             output: BytesMut::new(),
             unflushed: false,
+            write_ended: false,
             stalled: None,
             events: Vec::new(),
             over: None,
@@ -250,8 +253,13 @@ impl Driver {
                 self.output.clear();
                 self.session.take_output(&mut self.output);
                 if self.output.is_empty() {
-                    return self.poll_flush(cx) || wrote;
+                    return self.poll_flush(cx) | self.poll_end(cx) || wrote;
                 }
+            }
+            if self.write_ended {
+                // The other side was told everything.
+                self.output.clear();
+                return wrote;
             }
             let part = self.output.get(..WRITE_AT_ONCE).unwrap_or(&self.output);
             match Pin::new(&mut self.writer).poll_write(cx, part) {
@@ -294,6 +302,19 @@ impl Driver {
             }
         }
         false
+    }
+
+    /// Ends this side's direction of a connection whose link is finished, when all refusals are
+    /// written. True if it has just ended.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> bool {
+        let ends = self.leaving.has_begun()
+            && !self.write_ended
+            && !self.unflushed
+            && !self.inbound.is_delivering();
+        if ends && self.session.lock().link.is_finished() {
+            self.write_ended = Pin::new(&mut self.writer).poll_shutdown(cx).is_ready();
+        }
+        ends && self.write_ended
     }
 
     /// Reads once. Returns whether data arrived, and whether it was much.
@@ -389,7 +410,11 @@ impl Driver {
         }
         if self.leaving.has_expired(config, &state, now) {
             reached(Sometimes::LeavingExpired);
-            state.link.fail(Reason::TIMED_OUT);
+            if state.link.is_finished() {
+                state.link.connection_lost();
+            } else {
+                state.link.fail(Reason::TIMED_OUT);
+            }
         }
         let unused = now.duration_since(state.used.0);
         let wake = state.link.next_wake();

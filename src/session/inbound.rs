@@ -398,6 +398,11 @@ impl Inbound {
         self.session.in_hand.store(self.deliveries.len(), Ordering::Relaxed);
     }
 
+    /// Whether a message waits for its handler.
+    pub(super) fn is_delivering(&mut self) -> bool {
+        self.deliveries.turns.is_any_waiting()
+    }
+
     /// Whether there is an operation with a time-out.
     pub(super) fn is_busy(&self) -> bool {
         !self.deliveries.is_empty() || !self.incomplete.is_empty()

@@ -26,6 +26,11 @@ impl Leaving {
         }
     }
 
+    /// Whether the link is being closed.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The next time at which the link has to wake, at most `wake`.
     pub(super) fn wake(&self, wake: Instant, now: Instant) -> Instant {
         self.0.map_or(wake, |_| wake.min(now.later(LEAVING_TIMEOUT)))

@@ -179,6 +179,7 @@ async fn hellos(
         match link.phase() {
             LinkPhase::Greeting if n == 0 => return Ok(HelloAnswer::Nothing),
             LinkPhase::Greeting => {}
+            LinkPhase::Leaving if link.is_finished() => return Ok(parted(link)),
             LinkPhase::Open | LinkPhase::Leaving => return Ok(HelloAnswer::Hello),
             LinkPhase::Closed => return Ok(parted(link)),
         }
@@ -292,11 +293,11 @@ pub(crate) async fn welcome(
         endpoint.refuse(remote, Some(code::LNK), Refusal::NotYourId);
         endpoint.offended(remote, proven.as_ref(), Misbehavior::NotItsId);
         link.fail(Refusal::NotYourId.reason());
-    } else if link.phase() == LinkPhase::Closed {
+    } else if link.phase() == LinkPhase::Closed || link.is_finished() {
         endpoint.counters.links_broken.one();
         endpoint.offended(remote, proven.as_ref(), Misbehavior::BrokeLink);
     }
-    if link.phase() == LinkPhase::Closed {
+    if link.phase() == LinkPhase::Closed || link.is_finished() {
         let mut out = BytesMut::new();
         link.take_output(&mut out);
         // Best effort: the reason is dropped on time-out.

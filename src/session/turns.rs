@@ -70,6 +70,12 @@ impl<K: Eq + Hash> Turns<K> {
         Turn { row, number }
     }
 
+    /// Whether a message waits in any row.
+    pub(super) fn is_any_waiting(&mut self) -> bool {
+        self.sweep();
+        !self.rows.is_empty()
+    }
+
     /// Drops the rows in which no message waits.
     pub(super) fn sweep(&mut self) {
         self.rows.retain(|_, row| !row.is_empty());

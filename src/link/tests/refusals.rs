@@ -98,13 +98,36 @@ fn a_goodbye_follows_the_refusals_of_earlier_messages() {
     ada.one_way(CODE, b"hi").unwrap();
     ada.bye();
     pass(&mut ada, &mut bob, now);
-    assert_eq!(bob.phase(), LinkPhase::Closed);
+    assert!(bob.is_finished());
     bob.refuse_one_ways(0, CODE, Reason::UNKNOWN_CODE, 1);
+    bob.connection_lost();
     pass(&mut bob, &mut ada, now);
+    ada.connection_lost();
     let heard: Vec<_> = ada.events().collect();
     let refused = LinkEvent::Refused { code: CODE, reason: Reason::UNKNOWN_CODE, messages: 1 };
     let closed = LinkEvent::Closed { reason: Reason::GOING_AWAY, remote: false };
     assert_eq!(heard, [refused, LinkEvent::Leaving, closed]);
+}
+
+#[test]
+fn a_side_that_answers_a_goodbye_still_learns_which_messages_were_refused() {
+    let (mut ada, mut bob, now) = open(10_000, 4);
+    // The message crosses the goodbye.
+    bob.bye();
+    ada.one_way(CODE, b"hi").unwrap();
+    pass(&mut bob, &mut ada, now);
+    pass(&mut ada, &mut bob, now);
+    assert!(ada.is_finished() && bob.is_finished());
+    assert_eq!(ada.events().collect::<Vec<_>>(), [LinkEvent::Leaving]);
+    ada.tick(now + KEEP_ALIVE);
+    assert_eq!(ada.output_len(), 0);
+    bob.refuse_one_ways(0, CODE, Reason::UNKNOWN_CODE, 1);
+    pass(&mut bob, &mut ada, now);
+    ada.connection_lost();
+    let heard: Vec<_> = ada.events().collect();
+    let refused = LinkEvent::Refused { code: CODE, reason: Reason::UNKNOWN_CODE, messages: 1 };
+    let closed = LinkEvent::Closed { reason: Reason::GOING_AWAY, remote: false };
+    assert_eq!(heard, [refused, closed]);
 }
 
 #[test]
