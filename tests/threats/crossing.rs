@@ -81,6 +81,13 @@ fn link(node: usize, role: Role, now: Instant) -> Link {
     Link::new(role, LinkConfig { hello, keep_alive: Duration::from_secs(5) }, now)
 }
 
+/// Ends the connection of a finished link. No message is refused here, so that nothing follows.
+fn end_connection(link: &mut Link) {
+    if link.is_finished() {
+        link.connection_lost();
+    }
+}
+
 impl Node {
     fn new(me: usize) -> Self {
         let config = PeerDirectoryConfig { max_links: 8, classic_for: Duration::from_secs(600) };
@@ -119,6 +126,7 @@ impl Node {
         let end = self.ends[connection].get_or_insert_with(|| link(me, role, now));
         let greeting = end.phase() == LinkPhase::Greeting;
         frames.into_iter().for_each(|frame| end.handle(frame, now));
+        end_connection(end);
         if greeting && end.phase() == LinkPhase::Closed {
             // A goodbye arrived together with the hello, so the link is not opened.
             end.events();
@@ -152,8 +160,8 @@ impl Node {
     fn handle(&mut self) {
         for connection in 0..2 {
             let Some(link) = &mut self.ends[connection] else { continue };
-            let events: Vec<_> = link.events().collect();
-            for event in events {
+            let mut events: VecDeque<_> = link.events().collect();
+            while let Some(event) = events.pop_front() {
                 let asked = self.fate == Fate::Asked { connection };
                 match event {
                     LinkEvent::Opened => {}
@@ -161,6 +169,8 @@ impl Node {
                         self.taken += 1;
                         link.consumed(cost);
                         link.reply(exchange, TypeCode::REPL, b"", false, true).unwrap();
+                        end_connection(link);
+                        events.extend(link.events());
                     }
                     LinkEvent::Reply { .. } if asked => self.fate = Fate::Replied,
                     LinkEvent::Ended { .. } | LinkEvent::Granted { .. } => {}
