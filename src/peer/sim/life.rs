@@ -217,6 +217,12 @@ impl Life {
         });
     }
 
+    /// Keeps the violation, if it is the first.
+    fn report(&self, invariant: impl Into<String>, detail: impl Into<String>) {
+        let violation = self.violation(invariant, detail);
+        self.0.violation.borrow_mut().get_or_insert(violation);
+    }
+
     /// A peer that has just shown that it is alive is dialled without a pause.
     async fn dials_at_once(self, asker: Peer, peer: PeerInfo) {
         let begun = Instant::now();
@@ -226,9 +232,7 @@ impl Life {
             && begun.elapsed().is_zero()
         {
             let detail = format!("{} does not dial {peer}: {source}", asker.info());
-            let violation =
-                self.violation("liveness: a peer that is alive is dialled at once", detail);
-            self.0.violation.borrow_mut().get_or_insert(violation);
+            self.report("liveness: a peer that is alive is dialled at once", detail);
         }
     }
 
@@ -269,8 +273,7 @@ impl Life {
                 {
                     let invariant = "liveness: a join that is refused for now is tried again";
                     let detail = format!("{} at {address}: {cause}", peer.info());
-                    let violation = self.violation(invariant, detail);
-                    self.0.violation.borrow_mut().get_or_insert(violation);
+                    self.report(invariant, detail);
                     return;
                 }
                 Err(_) => sleep(Duration::from_millis(500)).await,
