@@ -2,11 +2,19 @@
 
 use std::{
     io::{self, Write},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
-use tracing::{Level, subscriber::DefaultGuard};
+use tracing::{
+    Dispatch, Level,
+    subscriber::{DefaultGuard, NoSubscriber},
+};
 use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
+
+/// A second subscriber, which nothing is logged to. While there is only one, `tracing` asks the
+/// subscriber of whichever thread reaches an event first whether anybody wants it, and turns the
+/// event off for all threads if that thread has none.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
 /// Collects log output. All clones write to the same buffer.
 #[derive(Clone, Default)]
@@ -35,6 +43,7 @@ impl Log {
     /// Collects what this thread logs up to `level` until the guard is dropped, with a line for each
     /// new span.
     pub(crate) fn capture(level: Level) -> (Self, DefaultGuard) {
+        LazyLock::force(&SECOND);
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(level)

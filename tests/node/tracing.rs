@@ -16,6 +16,17 @@ async fn echo() -> Peer {
     Peer::builder().config(config).handle("ECHO", handlers::echo()).unwrap().start().await.unwrap()
 }
 
+#[test]
+fn a_log_has_the_events_that_another_thread_was_the_first_to_reach() {
+    fn event() {
+        tracing::info!("reached");
+    }
+    let (log, _listening) = Log::capture(Level::INFO);
+    std::thread::spawn(event).join().unwrap();
+    event();
+    assert_eq!(log.count("reached"), 1);
+}
+
 #[actix::test]
 async fn every_connection_has_one_span_on_each_side_and_no_data_is_traced() {
     let (log, _listening) = Log::capture(Level::TRACE);
