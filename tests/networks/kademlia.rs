@@ -440,6 +440,30 @@ fn a_node_that_joined_the_peer_table_joins_the_overlay_automatically() {
 }
 
 #[test]
+fn the_sides_of_a_partition_find_each_other_again_within_30_seconds_of_its_end() {
+    in_virtual_time(async {
+        let (wires, nodes) = network(4, &KademliaConfig::default()).await;
+        let hosts: Vec<_> = nodes.iter().map(|node| node.info().host().clone()).collect();
+        for sides in [2, 1] {
+            wires.partition(&hosts[..sides], &hosts[sides..]);
+            for _ in 0..3 {
+                for (n, node) in nodes.iter().enumerate() {
+                    for (m, other) in nodes.iter().enumerate() {
+                        let found = node.find(other.id()).await.unwrap();
+                        let reached = (n < sides) == (m < sides);
+                        assert_eq!(found.is_some(), reached, "{n} looks for {m}");
+                    }
+                }
+            }
+            wires.heal();
+            sleep(Duration::from_secs(30)).await;
+            look_ups_are_exact(&nodes, 30, 20).await;
+        }
+        end(&nodes).await;
+    });
+}
+
+#[test]
 fn a_node_without_kademlia_or_without_a_contact_returns_a_matching_error() {
     in_virtual_time(async {
         let wires = MemoryNetwork::new(1);

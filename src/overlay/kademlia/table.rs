@@ -11,9 +11,9 @@ use crate::overlay::{
 /// key.
 const BUCKETS: usize = 256;
 
-/// The number of unanswered questions in a row after which a node is removed even if no other node
-/// waits for its place.
-const MAX_FAILURES: u8 = 5;
+/// The number of times that a node that does not answer is asked again before it is removed, if no
+/// other node takes its place.
+const MAX_RETRIES: u8 = 60;
 
 /// The result of hearing from a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,14 +37,17 @@ pub enum Heard {
 struct BucketEntry {
     key: Key,
     info: PeerInfo,
-    failures: u8,
+    /// Whether it left the last question unanswered.
+    failing: bool,
+    /// How often it was asked again without an answer since it failed.
+    retries: u8,
     /// Whether a check is under way that it is alive.
     checked: bool,
 }
 
 impl BucketEntry {
     fn new(key: Key, info: PeerInfo) -> Self {
-        Self { key, info, failures: 0, checked: false }
+        Self { key, info, failing: false, retries: 0, checked: false }
     }
 }
 
@@ -62,6 +65,14 @@ impl Bucket {
     fn remove(entries: &mut Vec<BucketEntry>, key: Key) -> Option<BucketEntry> {
         let at = entries.iter().position(|entry| entry.key == key)?;
         Some(entries.remove(at))
+    }
+
+    /// Removes the node that was asked again most often without an answer, if there is one.
+    fn remove_failing(&mut self) {
+        let failing = self.entries.iter().enumerate().filter(|(_, entry)| entry.failing);
+        if let Some((at, _)) = failing.max_by_key(|(_, entry)| entry.retries) {
+            self.entries.remove(at);
+        }
     }
 
     /// The most recent node that waits for any place, not for that of its own id.
@@ -125,6 +136,9 @@ impl KBuckets {
             return Heard::Known;
         }
         Bucket::remove(&mut bucket.waiting, key);
+        if known.is_none() && bucket.entries.len() >= k {
+            bucket.remove_failing();
+        }
         if known.is_none() && bucket.entries.len() < k {
             bucket.entries.push(BucketEntry::new(key, info));
             return Heard::Added;
@@ -144,24 +158,43 @@ impl KBuckets {
 
     /// Records that a node did not answer. If another node waits for its place, that node replaces
     /// it and is returned. Otherwise the node stays, as in the paper, but is not told to others
-    /// until it answers; it is removed when it has failed five times in a row.
+    /// until it answers, and makes room for the next node that does.
     pub fn failed(&mut self, id: &PeerId) -> Option<PeerInfo> {
         let key = Key::of(id);
         let bucket = self.bucket(key)?;
         let at = bucket.entries.iter().position(|entry| entry.key == key)?;
         let entry = bucket.entries.get_mut(at)?;
-        entry.failures = entry.failures.saturating_add(1);
-        entry.checked = false;
-        let over = entry.failures >= MAX_FAILURES;
+        (entry.failing, entry.checked) = (true, false);
         // The same node at its other address has precedence.
-        let next = Bucket::remove(&mut bucket.waiting, key).or_else(|| bucket.newcomer());
-        if next.is_some() || over {
-            bucket.entries.remove(at);
-        }
-        let next = next?;
+        let next = Bucket::remove(&mut bucket.waiting, key).or_else(|| bucket.newcomer())?;
+        bucket.entries.remove(at);
         let info = next.info.clone();
         bucket.entries.push(next);
         Some(info)
+    }
+
+    /// The nodes that left the last question unanswered, at most `count`, those first that were
+    /// asked again least often. If the network between them and this node was at fault, nobody else
+    /// may name them when it is mended: ask them again at intervals, and report the result with
+    /// [`KBuckets::heard`] or [`KBuckets::failed_again`].
+    #[must_use]
+    pub fn failing(&self, count: usize) -> Vec<PeerInfo> {
+        let mut failing: Vec<_> = self.entries().filter(|entry| entry.failing).collect();
+        failing.sort_by_key(|entry| entry.retries);
+        failing.into_iter().take(count).map(|entry| entry.info.clone()).collect()
+    }
+
+    /// Records that a [failing](Self::failing) node was asked again and did not answer. It is
+    /// removed after 60 times.
+    pub fn failed_again(&mut self, id: &PeerId) {
+        let key = Key::of(id);
+        let Some(bucket) = self.bucket(key) else { return };
+        let failing = |entry: &&mut BucketEntry| entry.key == key && entry.failing;
+        let Some(entry) = bucket.entries.iter_mut().find(failing) else { return };
+        entry.retries = entry.retries.saturating_add(1);
+        if entry.retries >= MAX_RETRIES {
+            Bucket::remove(&mut bucket.entries, key);
+        }
     }
 
     fn entries(&self) -> impl Iterator<Item = &BucketEntry> {
@@ -172,7 +205,7 @@ impl KBuckets {
     /// unanswered.
     #[must_use]
     pub fn closest(&self, target: Key, count: usize) -> Vec<PeerInfo> {
-        let good = self.entries().filter(|entry| entry.failures == 0);
+        let good = self.entries().filter(|entry| !entry.failing);
         let mut all: Vec<(Distance, &BucketEntry)> =
             good.map(|entry| (entry.key.distance(target), entry)).collect();
         all.sort_unstable_by_key(|(distance, _)| *distance);
@@ -192,7 +225,7 @@ impl KBuckets {
     #[must_use]
     pub fn nearer(&self, target: Key) -> usize {
         let own = self.own.distance(target);
-        let good = self.entries().filter(|entry| entry.failures == 0);
+        let good = self.entries().filter(|entry| !entry.failing);
         good.filter(|entry| entry.key.distance(target) < own).count()
     }
 
@@ -200,6 +233,12 @@ impl KBuckets {
     #[must_use]
     pub fn len(&self) -> usize {
         self.buckets.iter().map(|bucket| bucket.entries.len()).sum()
+    }
+
+    /// The number of nodes in the table that did not leave the last question unanswered.
+    #[must_use]
+    pub fn good(&self) -> usize {
+        self.entries().filter(|entry| !entry.failing).count()
     }
 
     /// Whether there are none.

@@ -1,6 +1,9 @@
 //! The table against a model, and whole networks of tables that look each other up.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 use tokio::time::Instant;
@@ -64,10 +67,40 @@ fn a_node_that_does_not_answer_makes_room_for_the_last_node_heard_of() {
     assert_eq!((table.len(), table.closest(own, 9)), (2, vec![all[4].clone()]));
     assert_eq!(table.heard(all[3].clone()), Heard::Known);
     assert_eq!(table.closest(own, 9).len(), 2);
-    for _ in 0..5 {
-        table.failed(all[3].id());
+    // The next node that answers takes the place of one that does not, without waiting.
+    table.failed(all[3].id());
+    assert_eq!(table.heard(all[1].clone()), Heard::Added);
+    assert_eq!((table.len(), table.good(), table.get(all[3].id())), (2, 2, None));
+}
+
+#[test]
+fn failing_nodes_are_asked_again_in_turn_and_removed_after_60_times() {
+    let own = Key::of_bytes(b"me");
+    let mut table = KBuckets::new(own, K);
+    let all: Vec<_> = far(own).take(3).collect();
+    for peer in &all {
+        table.heard(peer.clone());
+        table.failed(peer.id());
     }
-    assert_eq!(table.len(), 1, "until it has failed five times in a row");
+    assert_eq!((table.good(), table.closest(own, 9)), (0, vec![]));
+    for _ in 0..60 {
+        let mut asked: Vec<_> = (0..3)
+            .map(|_| {
+                let next = table.failing(1).remove(0);
+                table.failed_again(next.id());
+                next
+            })
+            .collect();
+        asked.sort();
+        let mut each = all.clone();
+        each.sort();
+        assert_eq!(asked, each);
+    }
+    assert!(table.is_empty());
+
+    table.heard(all[0].clone());
+    table.failed_again(all[0].id());
+    assert_eq!((table.good(), table.failing(9)), (1, vec![]), "only a failing node is asked again");
 }
 
 #[test]
@@ -121,6 +154,7 @@ enum Step {
     Heard(usize),
     Elsewhere(usize),
     Failed(usize),
+    FailedAgain(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -128,6 +162,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..200_usize).prop_map(Step::Heard),
         1 => (0..200_usize).prop_map(Step::Elsewhere),
         2 => (0..200_usize).prop_map(Step::Failed),
+        2 => (0..200_usize).prop_map(Step::FailedAgain),
     ]
 }
 
@@ -146,6 +181,10 @@ proptest! {
                     let info = if matches!(step, Step::Heard(_)) { peer(n) } else { elsewhere(n) };
                     match table.heard(info.clone()) {
                         Heard::Added => {
+                            // It may have taken the place of one node that does not answer.
+                            let len = model.len();
+                            model.retain(|id, (_, failed)| !*failed || table.get(id).is_some());
+                            prop_assert!(model.len() + 1 >= len);
                             let before = model.insert(info.id().clone(), (info, false));
                             prop_assert_eq!(before, None);
                         }
@@ -157,6 +196,10 @@ proptest! {
                         Heard::Check(asked) => prop_assert_eq!(&model[asked.id()].0, &asked),
                         Heard::Waiting | Heard::Own => {}
                     }
+                }
+                Step::FailedAgain(n) => {
+                    // Too few times to be removed.
+                    table.failed_again(peer(n).id());
                 }
                 Step::Failed(n) => {
                     let next = table.failed(peer(n).id());
@@ -180,6 +223,10 @@ proptest! {
         prop_assert!(in_bucket.values().all(|count| *count <= k));
         let target = Key::new(target);
         let good = model.values().filter(|(_, failed)| !failed);
+        prop_assert_eq!(table.good(), good.clone().count());
+        let failing: BTreeSet<_> = table.failing(usize::MAX).into_iter().collect();
+        let failed = model.values().filter(|(_, failed)| *failed);
+        prop_assert_eq!(failing, failed.map(|(info, _)| info.clone()).collect::<BTreeSet<_>>());
         let mut sorted: Vec<_> = good.map(|(info, _)| info.clone()).collect();
         sorted.sort_by_key(|info| key(info).distance(target));
         sorted.truncate(7);

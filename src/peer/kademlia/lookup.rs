@@ -75,10 +75,7 @@ impl Dht {
     ) -> Option<Answer> {
         let response = self.ask_at(node, (to.address(), Some(to.id())), question).await;
         if response.is_some() {
-            node.answered(to.address());
-            lock(&self.answered).note(to, now());
-            lock(&self.silent).forget(to);
-            self.heard(node, to.clone());
+            self.answered_at(node, to.clone());
         } else {
             lock(&self.answered).forget(to);
             if self.knows(to) {
@@ -88,6 +85,14 @@ impl Dht {
         response.map(|response| response.answer)
     }
 
+    /// Records that a node answered with its id.
+    pub(super) fn answered_at(self: &Arc<Self>, node: &Arc<Endpoint>, peer: PeerInfo) {
+        node.answered(peer.address());
+        lock(&self.answered).note(&peer, now());
+        lock(&self.silent).forget(&peer);
+        self.heard(node, peer);
+    }
+
     pub(super) fn knows(&self, peer: &PeerInfo) -> bool {
         self.table.lock().is_some_and(|table| table.get(peer.id()) == Some(peer))
     }
@@ -95,6 +100,7 @@ impl Dht {
     fn failed(&self, peer: &PeerInfo) {
         if let Some(mut table) = self.table.lock() {
             table.failed(peer.id());
+            self.changed.notify_one();
         }
     }
 
@@ -106,7 +112,7 @@ impl Dht {
         }
         let heard = self.table.lock().map(|mut table| table.heard(peer));
         if heard == Some(Heard::Added) {
-            self.grown.notify_one();
+            self.changed.notify_one();
         }
         if let Some(Heard::Check(known)) = heard {
             let dht = Arc::clone(self);
@@ -116,13 +122,10 @@ impl Dht {
                 let _permit = dht.probes.acquire().await;
                 let there = dht.ask_at(&node, (known.address(), Some(known.id())), Question::Ping);
                 // Not by `ask`, which calls `heard` and would recurse.
-                let there = there.await.is_some();
-                if let Some(mut table) = dht.table.lock() {
-                    if there {
-                        table.heard(known);
-                    } else {
-                        table.failed(known.id());
-                    }
+                if there.await.is_none() {
+                    dht.failed(&known);
+                } else if let Some(mut table) = dht.table.lock() {
+                    table.heard(known);
                 }
             });
         }
@@ -165,7 +168,9 @@ impl Dht {
     ) -> Found {
         let known = self.table.lock().map(|mut table| {
             table.looked_for(target, now());
-            table.closest(target, self.config.k)
+            // If no node answered lately, the network may have been at fault, and not the nodes.
+            let known = table.closest(target, self.config.k);
+            if known.is_empty() { table.failing(self.config.k) } else { known }
         });
         let known = known.unwrap_or_default();
         let mut lookup = Lookup::new(Key::of(node.me.id()), target, known, self.config.lookup());

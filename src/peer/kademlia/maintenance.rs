@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 use super::{Dht, lock, lookup::Goal, publish::SOON};
 use crate::{
     overlay::{
-        Address,
+        Address, PeerEntry, PeerInfo,
         kademlia::{Key, message::Question},
     },
     peer::maintenance::NodeContext,
@@ -18,11 +18,17 @@ use crate::{
 /// The pause between two rounds is the shortest interval divided by this, and at least a second.
 const ROUNDS: u32 = 12;
 
-/// How often the peer table is checked while no Kademlia node is known.
+/// How often the peer table is checked while no known Kademlia node answers.
 const ALONE: Duration = Duration::from_secs(1);
 
-/// The number of peers of the table that are asked at once while no Kademlia node is known.
+/// The number of peers of the table that are asked in a round while no known Kademlia node answers.
 const CONTACTS: usize = 8;
+
+/// How often nodes that did not answer are asked again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// The number of nodes that are asked again at a time.
+const RETRIES: usize = 4;
 
 /// How often a contact is asked before a join through it fails. A slow machine or a link that is
 /// just being closed costs one answer, and there is no other contact.
@@ -35,12 +41,19 @@ pub(super) async fn run(context: &NodeContext, dht: &Arc<Dht>) {
     let shortest = dht.config.refresh.min(dht.config.says_again());
     let pause = part(shortest, ROUNDS).max(Duration::from_secs(1));
     let mut looked = tokio::time::Instant::now();
+    let mut retried = looked;
     loop {
+        if retried.elapsed() >= RETRY {
+            retried = tokio::time::Instant::now();
+            dht.ask_again(&context.node).await;
+        }
         if dht.known() == 0 {
             dht.begin(context).await;
         } else if looked.elapsed() >= dht.config.refresh {
             looked = tokio::time::Instant::now();
             dht.look_up(&context.node, Key::of(context.node.me.id()), Goal::Nodes).await;
+            // After a long partition, the nodes of the other side may be known to nobody else.
+            dht.begin(context).await;
         }
         dht.refresh(&context.node, dht.config.refresh).await;
         lock(&dht.store).expire(now());
@@ -55,27 +68,51 @@ pub(super) async fn run(context: &NodeContext, dht: &Arc<Dht>) {
             ALONE.min(pause)
         } else if dht.own_waits() {
             SOON.min(pause)
+        } else if !dht.failing(1).is_empty() {
+            RETRY.min(pause)
         } else {
             pause
         };
-        if timeout(pause, dht.grown.notified()).await.is_ok() {
-            // More nodes may appear at the same time.
+        if timeout(pause, dht.changed.notified()).await.is_ok() {
+            // More may follow at the same time.
             sleep(SOON).await;
         }
     }
 }
 
 impl Dht {
-    /// How many nodes are in the table.
+    /// How many nodes of the table did not leave the last question unanswered.
     pub(super) fn known(&self) -> usize {
-        self.table.lock().map_or(0, |table| table.len())
+        self.table.lock().map_or(0, |table| table.good())
     }
 
-    /// Joins through a node of the peer table, if one speaks Kademlia.
+    fn failing(&self, count: usize) -> Vec<PeerInfo> {
+        self.table.lock().map(|table| table.failing(count)).unwrap_or_default()
+    }
+
+    /// Asks some of the nodes that did not answer. After a partition, the nodes of each side know
+    /// those of the other side only as nodes that do not answer, and name them to nobody.
+    async fn ask_again(self: &Arc<Self>, node: &Arc<Endpoint>) {
+        let mut grown = false;
+        for peer in self.failing(RETRIES) {
+            let at = (peer.address(), Some(peer.id()));
+            if self.ask_at(node, at, Question::Ping).await.is_some() {
+                self.answered_at(node, peer);
+                grown = true;
+            } else if let Some(mut table) = self.table.lock() {
+                table.failed_again(peer.id());
+            }
+        }
+        if grown {
+            self.look_up(node, Key::of(node.me.id()), Goal::Nodes).await;
+        }
+    }
+
+    /// Joins through a peer that is not in the Kademlia table, if one speaks Kademlia.
     async fn begin(self: &Arc<Self>, context: &NodeContext) {
         let Ok(list) = context.peers.list().await else { return };
-        let contacts: Vec<_> =
-            list.iter().take(CONTACTS).map(|entry| entry.info().clone()).collect();
+        let contacts = list.iter().map(PeerEntry::info).filter(|info| !self.knows(info));
+        let contacts: Vec<_> = contacts.take(CONTACTS).cloned().collect();
         for contact in contacts {
             if self.ask(&context.node, &contact, Question::Ping).await.is_some() {
                 self.settle(&context.node).await;
@@ -109,7 +146,7 @@ impl Dht {
             }
         }
         let Some(response) = response else { return false };
-        let info = crate::overlay::PeerInfo::new(response.me, contact.clone());
+        let info = PeerInfo::new(response.me, contact.clone());
         let Some(info) = info.ok().filter(|info| info.id() != node.me.id()) else { return false };
         // Asks again for the node with that id only, so that the transport proves the id if it can.
         if self.ask(node, &info, Question::Ping).await.is_none() {

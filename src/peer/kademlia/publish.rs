@@ -127,7 +127,7 @@ impl Dht {
             let ask_first = old.is_none_or(|old| old.ask_first);
             own.insert(key, Own { sequence, value, until, sent: None, ask_first });
         }
-        let others = self.known() > 0;
+        let others = self.table.lock().is_some_and(|table| !table.is_empty());
         match self.send_own(node, key).await {
             0 if others => Err(KademliaError::NobodyKeepsIt),
             kept => Ok(kept),
