@@ -171,9 +171,10 @@ fn a_node_says_goodbye_and_exits_quietly_when_its_output_is_closed() {
     let mut printed = BufReader::new(node.stdout.take().unwrap()).lines().map(Result::unwrap);
     let first = printed.next().unwrap();
     let address = first.strip_prefix("listening on ").unwrap();
+    // The other node learns that it leaves only if it has joined.
+    assert!(printed.any(|line| line.starts_with("joined by")));
     drop(printed);
-    // If the node has printed all events of its own join, it notices the closed output only at the
-    // next one.
+    // The node notices the closed output at its next event.
     let mut third = example("node");
     third.args(["--join", address, "--listen", "127.0.0.1:0"]);
     let third = third.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
