@@ -98,6 +98,8 @@ names! {
         HelloUnanswered,
         /// A peer that is dialled has a link already, and says goodbye at once.
         HelloGoodbye,
+        /// A dial confirms the address that the other side of an unlisted link claims.
+        ClaimConfirmed,
         /// A peer that is dialled is busy.
         HelloBusy,
         /// Of two links of a pair, the one that this node dialled stays.

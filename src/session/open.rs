@@ -68,7 +68,7 @@ pub(super) async fn dial(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&P
         Ok((io, link, buffer)) => dialled(endpoint, to, io, link, buffer),
         // The peer has another link with this node, which won over this one, or has no room, or
         // stops.
-        Err(Unreached::Left) => endpoint.links.open_session((to, whom)).ok_or(Unreached::Left),
+        Err(Unreached::Left) => endpoint.links.open_session((to, None)).ok_or(Unreached::Left),
         Err(unreached) => Err(unreached),
     }
 }
@@ -105,6 +105,11 @@ async fn greet(
         },
         Ok(Ok(HelloAnswer::Goodbye)) => {
             reached(Sometimes::HelloGoodbye);
+            if let Some(hello) = link.theirs()
+                && endpoint.may_claim(io.proven.as_ref(), hello.info.id())
+            {
+                endpoint.links.found(hello.info.id(), to);
+            }
             Err(Unreached::Left)
         }
         Ok(Ok(HelloAnswer::Refusal(text))) if text == Refusal::Busy.text() => {

@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use tokio::sync::futures::Notified;
 
 use crate::{
+    fault_points::{Sometimes, reached},
     limits::{Offender, Source},
     link::{LinkId, PeerDirectory, PeerDirectoryConfig, Role},
     node::{Config, watch},
@@ -123,35 +124,52 @@ impl LinkPool {
         }
         pool.directory.mark_alive(&session.to);
         pool.sessions.insert(session.id, Arc::clone(session));
-        let mut ended = Vec::new();
-        let other = self.of_another(session);
         // A node claims an address at which this node has found another one.
         let doubtful = session.role == Role::Acceptor
-            && other.as_ref().is_some_and(|other| {
+            && self.of_another(session).is_some_and(|other| {
                 other.role == Role::Dialler || other.sender.proven().is_some()
             });
         if listed && !doubtful {
-            let now = now();
-            // The rule for two links applies only to links with the same peer.
-            if let Some(other) = other {
-                pool.directory.closed(other.id);
-            }
-            let lost = pool.directory.opened(
-                session.id,
-                &session.to,
-                session.peer.id(),
-                session.role,
-                now,
-            );
-            pool.update_directory();
-            let lost = lost.into_iter().chain(pool.directory.excess_link(session.id));
-            ended.extend(lost.filter_map(|id| pool.sessions.get(&id).cloned()));
-            if ended.iter().all(|lost| lost.id != session.id) {
-                let mut open = self.open.write();
-                open.insert(session.to.clone(), Arc::clone(session));
-                drop(open);
-                *self.last() = Some(Arc::clone(session));
-            }
+            self.list(pool, session);
+        }
+        true
+    }
+
+    /// Notes that a dial has found the peer `id` at `to`, and that the peer keeps another link with
+    /// this node. If the peer has opened that link and the link is not listed, because its address
+    /// was only claimed, messages to the address may use it from now on.
+    pub(super) fn found(&self, id: &PeerId, to: &Address) {
+        let pool = self.lock();
+        let is_listed = self.open.read().get(to).is_some_and(|session| session.peer.id() == id);
+        let is_of_it = |session: &&Arc<Session>| {
+            session.role == Role::Acceptor
+                && session.is_open()
+                && session.is_to(Some(id))
+                && session.to == *to
+                && session.sender.address().host() == to.host()
+        };
+        let session = pool.sessions.values().filter(is_of_it).max_by_key(|session| session.id);
+        if let Some(session) = session.filter(|_| !is_listed).cloned() {
+            reached(Sometimes::ClaimConfirmed);
+            self.list(pool, &session);
+        }
+    }
+
+    fn list(&self, mut pool: MutexGuard<'_, Pool>, session: &Arc<Session>) {
+        // The rule for two links applies only to links with the same peer.
+        if let Some(other) = self.of_another(session) {
+            pool.directory.closed(other.id);
+        }
+        let (id, peer) = (session.id, session.peer.id());
+        let lost = pool.directory.opened(id, &session.to, peer, session.role, now());
+        pool.update_directory();
+        let lost = lost.into_iter().chain(pool.directory.excess_link(id));
+        let ended: Vec<_> = lost.filter_map(|id| pool.sessions.get(&id).cloned()).collect();
+        if ended.iter().all(|lost| lost.id != id) {
+            let mut open = self.open.write();
+            open.insert(session.to.clone(), Arc::clone(session));
+            drop(open);
+            *self.last() = Some(Arc::clone(session));
         }
         drop(pool);
         // Their open exchanges are finished.
@@ -159,7 +177,6 @@ impl LinkPool {
             self.unlist(&session);
             session.bye();
         }
-        true
     }
 
     /// The open link under the address of `session`, if it is one with another peer.

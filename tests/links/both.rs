@@ -419,6 +419,29 @@ async fn a_message_for_an_id_never_reaches_another_node_by_any_verb() {
 }
 
 #[actix::test]
+async fn a_message_to_the_earlier_node_of_an_address_does_not_cut_off_the_node_that_is_there_now() {
+    tokio::time::pause();
+    // Of two links of a pair, the one of the node with the smaller id stays: "w2" or the other.
+    for name in ["bea", "zoe"] {
+        let wires = MemoryNetwork::new(1);
+        let peer = node_with(&wires, name, Config::default()).await;
+        let (_, w2, w1, _) = replaced(&wires, Config::default()).await;
+        let over_link = || echo("x").over(Over::Link);
+        w2.notify(peer.info(), over_link()).await.unwrap();
+        for _ in 0..3 {
+            let error = peer.request(&w1, over_link()).await.map(drop).unwrap_err();
+            assert!(is_another(&error), "{name}: {error:?}");
+            let replies = peer.request(w2.info(), over_link()).await.unwrap();
+            assert_eq!(replies.collect().await.unwrap(), [Frame::text("ECHO", "x")]);
+            w2.notify(peer.info(), over_link()).await.unwrap();
+            pass(SECOND).await;
+            assert_eq!(peer.status().await.links.len(), 1, "{name}");
+        }
+        w2.stop().await;
+    }
+}
+
+#[actix::test]
 async fn a_classic_only_node_with_another_name_is_not_taken_for_the_target() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
