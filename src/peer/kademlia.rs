@@ -57,8 +57,8 @@ pub(crate) struct Dht {
     probed: Mutex<IndexSet<Address>>,
     answered: Mutex<Answered>,
     silent: Mutex<Silent>,
-    /// Notified when a node was added to the table or did not answer.
-    changed: Notify,
+    /// Notified when a new node is in the table.
+    grown: Notify,
     drawn: AtomicU64,
     me: OnceLock<PeerInfo>,
 }
@@ -79,7 +79,7 @@ impl Dht {
             probed: Mutex::default(),
             answered: Mutex::default(),
             silent: Mutex::default(),
-            changed: Notify::new(),
+            grown: Notify::new(),
             drawn: AtomicU64::new(0),
             me: OnceLock::new(),
         }

@@ -464,6 +464,26 @@ fn the_sides_of_a_partition_find_each_other_again_within_30_seconds_of_its_end()
 }
 
 #[test]
+fn two_kademlia_networks_become_one_when_two_of_their_nodes_know_each_other_as_peers() {
+    in_virtual_time(async {
+        let (wires, mut nodes) = network(3, &KademliaConfig::default()).await;
+        // A peer without Kademlia is asked, and makes no difference.
+        let plain = on_host(&wires, "plain").well_known().start().await.unwrap();
+        for name in ["m0", "m1"] {
+            nodes.push(node(&wires, name, KademliaConfig::default()).await);
+        }
+        nodes[4].join_kademlia("m0:9000").await.unwrap();
+        for peer in [plain.info(), nodes[3].info()] {
+            nodes[0].peers().add(peer.clone()).await.unwrap();
+        }
+        sleep(Duration::from_secs(15)).await;
+        look_ups_are_exact(&nodes, 40, 20).await;
+        end(&nodes).await;
+        plain.abort().await;
+    });
+}
+
+#[test]
 fn a_node_without_kademlia_or_without_a_contact_returns_a_matching_error() {
     in_virtual_time(async {
         let wires = MemoryNetwork::new(1);

@@ -100,7 +100,6 @@ impl Dht {
     fn failed(&self, peer: &PeerInfo) {
         if let Some(mut table) = self.table.lock() {
             table.failed(peer.id());
-            self.changed.notify_one();
         }
     }
 
@@ -112,7 +111,7 @@ impl Dht {
         }
         let heard = self.table.lock().map(|mut table| table.heard(peer));
         if heard == Some(Heard::Added) {
-            self.changed.notify_one();
+            self.grown.notify_one();
         }
         if let Some(Heard::Check(known)) = heard {
             let dht = Arc::clone(self);

@@ -6,13 +6,14 @@ use tokio::time::{sleep, timeout};
 
 use super::{Dht, lock, lookup::Goal, publish::SOON};
 use crate::{
+    limits::ExpiringMap,
     overlay::{
         Address, PeerEntry, PeerInfo,
         kademlia::{Key, message::Question},
     },
     peer::maintenance::NodeContext,
     session::Endpoint,
-    time::{now, part},
+    time::{Later, now, part},
 };
 
 /// The pause between two rounds is the shortest interval divided by this, and at least a second.
@@ -21,10 +22,14 @@ const ROUNDS: u32 = 12;
 /// How often the peer table is checked while no known Kademlia node answers.
 const ALONE: Duration = Duration::from_secs(1);
 
-/// The number of peers of the table that are asked in a round while no known Kademlia node answers.
+/// The number of peers of the peer table that are asked at once whether they speak Kademlia.
 const CONTACTS: usize = 8;
 
-/// How often nodes that did not answer are asked again.
+/// How often a peer is asked again while other nodes are known.
+const CONTACT_AGAIN: Duration = Duration::from_secs(300);
+
+/// How often the peer table is checked for peers that are not in the Kademlia table, and nodes that
+/// did not answer are asked again.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// The number of nodes that are asked again at a time.
@@ -37,23 +42,31 @@ const CONTACT_TRIES: u32 = 3;
 /// The number of records of other nodes that are sent on in one round.
 const SENT_ON_AT_ONCE: usize = 64;
 
+/// The number of peers that are remembered because they were asked.
+const CONTACTS_REMEMBERED: usize = 1_024;
+
+/// The peers of the peer table that were asked lately. Those that are still not in the Kademlia table
+/// speak no Kademlia, or found no room.
+type Asked = ExpiringMap<PeerInfo, ()>;
+
 pub(super) async fn run(context: &NodeContext, dht: &Arc<Dht>) {
     let shortest = dht.config.refresh.min(dht.config.says_again());
     let pause = part(shortest, ROUNDS).max(Duration::from_secs(1));
     let mut looked = tokio::time::Instant::now();
     let mut retried = looked;
+    let mut asked = Asked::new(CONTACTS_REMEMBERED);
     loop {
         if retried.elapsed() >= RETRY {
             retried = tokio::time::Instant::now();
             dht.ask_again(&context.node).await;
+            dht.ask_contacts(context, &mut asked).await;
+        } else if dht.known() == 0 {
+            asked = Asked::new(CONTACTS_REMEMBERED);
+            dht.ask_contacts(context, &mut asked).await;
         }
-        if dht.known() == 0 {
-            dht.begin(context).await;
-        } else if looked.elapsed() >= dht.config.refresh {
+        if looked.elapsed() >= dht.config.refresh {
             looked = tokio::time::Instant::now();
             dht.look_up(&context.node, Key::of(context.node.me.id()), Goal::Nodes).await;
-            // After a long partition, the nodes of the other side may be known to nobody else.
-            dht.begin(context).await;
         }
         dht.refresh(&context.node, dht.config.refresh).await;
         lock(&dht.store).expire(now());
@@ -68,13 +81,11 @@ pub(super) async fn run(context: &NodeContext, dht: &Arc<Dht>) {
             ALONE.min(pause)
         } else if dht.own_waits() {
             SOON.min(pause)
-        } else if !dht.failing(1).is_empty() {
-            RETRY.min(pause)
         } else {
-            pause
+            RETRY.min(pause)
         };
-        if timeout(pause, dht.changed.notified()).await.is_ok() {
-            // More may follow at the same time.
+        if timeout(pause, dht.grown.notified()).await.is_ok() {
+            // More nodes may appear at the same time.
             sleep(SOON).await;
         }
     }
@@ -108,16 +119,27 @@ impl Dht {
         }
     }
 
-    /// Joins through a peer that is not in the Kademlia table, if one speaks Kademlia.
-    async fn begin(self: &Arc<Self>, context: &NodeContext) {
+    /// Asks peers of the peer table that are not in the Kademlia table, and joins through those that
+    /// speak Kademlia: all other nodes may be on the other side of a partition that has ended.
+    async fn ask_contacts(self: &Arc<Self>, context: &NodeContext, asked: &mut Asked) {
         let Ok(list) = context.peers.list().await else { return };
-        let contacts = list.iter().map(PeerEntry::info).filter(|info| !self.knows(info));
+        let is_new = |info: &&PeerInfo| !self.knows(info) && asked.get(info, now()).is_none();
+        let contacts = list.iter().map(PeerEntry::info).filter(is_new);
         let contacts: Vec<_> = contacts.take(CONTACTS).cloned().collect();
+        let (was_alone, mut joined) = (self.known() == 0, false);
         for contact in contacts {
-            if self.ask(&context.node, &contact, Question::Ping).await.is_some() {
-                self.settle(&context.node).await;
-                return;
+            let answer = self.ask(&context.node, &contact, Question::Ping).await;
+            // Its bucket may be full of others that answer.
+            joined |= answer.is_some() && self.knows(&contact);
+            if asked.has_room(&contact, now()) {
+                asked.insert(contact, (), now().later(CONTACT_AGAIN), now());
             }
+            if was_alone && joined {
+                break;
+            }
+        }
+        if joined {
+            self.settle(&context.node).await;
         }
     }
 
