@@ -11,6 +11,7 @@ use crate::overlay::swim::{Member, MemberState};
 use crate::{
     frame::Frame,
     node::{Config, ConnectionStatus, Direction},
+    overlay::PeerInfo,
     peer::{
         Peer, Status,
         sim::{FaultLevel, SimNetwork, Violation},
@@ -243,13 +244,18 @@ impl Life {
         Ok(())
     }
 
-    /// Look-ups find every node, and the membership lists every member.
+    /// Look-ups find every node of the network, and the membership lists every member. Nodes that a
+    /// partition has kept apart since they were started are two networks.
     async fn finds_others(&self, calm: Instant) -> Result<(), Violation> {
+        let network = self.networks().await;
         let nodes = &self.0.nodes;
         for (n, node) in nodes.iter().enumerate() {
             let other = nodes.get((n + 1) % nodes.len().max(1));
             let there = other.and_then(|other| self.0.net.peer(&other.name).ok());
             let (Ok(peer), Some(there)) = (self.0.net.peer(&node.name), there) else { continue };
+            if network.get(peer.info()) != network.get(there.info()) {
+                continue;
+            }
             while let Err(detail) = finds(node, &peer, &there).await {
                 if calm.elapsed() > FOUND_WITHIN {
                     let invariant = "liveness: look-ups and the membership find every node";
@@ -259,6 +265,25 @@ impl Life {
             }
         }
         Ok(())
+    }
+
+    /// The number of the network of each running node. The nodes of a network know each other,
+    /// through other nodes or at once.
+    async fn networks(&self) -> BTreeMap<PeerInfo, usize> {
+        let peers = self.running();
+        let numbers = peers.iter().enumerate().map(|(n, peer)| (peer.info().clone(), n));
+        let mut network: BTreeMap<_, _> = numbers.collect();
+        for peer in &peers {
+            let Ok(list) = peer.peers().list().await else { continue };
+            for other in list.iter() {
+                let (Some(&a), Some(&b)) = (network.get(peer.info()), network.get(other.info()))
+                else {
+                    continue;
+                };
+                network.values_mut().filter(|number| **number == b).for_each(|number| *number = a);
+            }
+        }
+        network
     }
 
     /// Stops every node. Nothing of them is left.
@@ -321,9 +346,6 @@ async fn finds(node: &Node, peer: &Peer, there: &Peer) -> Result<(), String> {
     let (id, whom) = (there.id(), there.info());
     #[cfg(feature = "kademlia")]
     if node.options.kademlia {
-        // A node that was lost in a partition is known again when it asks something. By itself it
-        // asks once an hour.
-        there.find(peer.id()).await.ok();
         let found = peer.find(id).await;
         if !matches!(&found, Ok(Some(info)) if info == whom) {
             return Err(format!("{} looks up {whom} and finds {found:?}", peer.info()));
