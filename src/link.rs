@@ -29,7 +29,7 @@ mod tally;
 pub use self::{
     ack_receiver::{AckReceiver, REMEMBERED, REMEMBERED_FOR, ReceiveOutcome},
     ack_sender::{AckSender, AckSenderFull, AckSenderLimits, OnRestart},
-    directory::{LinkId, PeerDirectory, PeerDirectoryConfig, Reach},
+    directory::{ClassicSign, LinkId, PeerDirectory, PeerDirectoryConfig, Reach},
     event::{ExchangeKind, LinkConfig, LinkCounts, LinkEvent, Refused, Role},
     header::{ExchangeHead, Flags, MAX_PAYLOAD},
     hello::{Hello, InvalidHello},

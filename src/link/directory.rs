@@ -26,8 +26,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The maximum by which a pause is shortened, in percent, so that nodes do not dial in step.
 const JITTER: u32 = 20;
 
-/// How long a silent peer counts as a classic peer: its process may be suspended.
-const MUTE_FOR: Duration = Duration::from_secs(5);
+/// How long a peer that gave no answer counts as a classic peer.
+const UNSURE_FOR: Duration = Duration::from_secs(5);
 
 /// The maximum number of peers without a link that are remembered.
 const MAX_REMEMBERED: usize = 1_024;
@@ -43,6 +43,18 @@ pub struct PeerDirectoryConfig {
     pub max_links: usize,
     /// How long the directory remembers that a peer speaks no links.
     pub classic_for: Duration,
+}
+
+/// What shows that a peer speaks no links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClassicSign {
+    /// It answered the hello with something else.
+    Answer,
+    /// It ended the connection without an answer, as the original programs do. The connection may
+    /// have been broken instead.
+    End,
+    /// It accepted the connection and sent nothing. Its process may be suspended.
+    Silence,
 }
 
 /// How to reach a peer now.
@@ -67,6 +79,8 @@ pub enum Reach {
 struct Dial {
     /// The number of consecutive failed dials before it.
     failures: u32,
+    /// The number of consecutive dials before it that the peer ended without an answer.
+    ended: u32,
     /// A link whose end makes room for it.
     after: Option<LinkId>,
 }
@@ -98,8 +112,8 @@ impl PeerState {
 enum Unlinked {
     /// The last dials failed, this many in a row. The number counts beyond the pause.
     Failed { failures: u32 },
-    /// It speaks no links.
-    Classic,
+    /// It speaks no links, and ended this many dials in a row without an answer.
+    Classic { ended: u32 },
 }
 
 #[derive(Clone, Debug)]
@@ -164,9 +178,13 @@ impl PeerDirectory {
                 reached(Sometimes::DialHeldBack);
                 return (Reach::NotBefore(until), None);
             }
-            (Some(Unlinked::Classic), Some(_)) => return (Reach::Classic, None),
+            (Some(Unlinked::Classic { .. }), Some(_)) => return (Reach::Classic, None),
             (Some(Unlinked::Failed { failures }), None) => *failures,
-            (Some(Unlinked::Classic) | None, _) => 0,
+            (Some(Unlinked::Classic { .. }) | None, _) => 0,
+        };
+        let ended = match self.unlinked.get(to) {
+            Some(Unlinked::Classic { ended }) => *ended,
+            _ => 0,
         };
         let mut after = None;
         let is_full = self.occupied() >= self.config.max_links;
@@ -181,7 +199,7 @@ impl PeerDirectory {
             reached(Sometimes::DialRetried);
         }
         self.unlinked.remove(to);
-        self.peers.insert(to.clone(), PeerState::Dialling(Dial { failures, after }));
+        self.peers.insert(to.clone(), PeerState::Dialling(Dial { failures, ended, after }));
         (Reach::Dial, after)
     }
 
@@ -273,21 +291,28 @@ impl PeerDirectory {
         full.saturating_sub(part(full.saturating_mul(off), 100))
     }
 
-    /// Notes that the peer speaks no links.
-    pub fn mark_classic(&mut self, to: &Address, now: Instant) {
-        self.set_unlinked(to, Unlinked::Classic, now.later(self.config.classic_for));
-    }
-
-    /// Notes that the peer accepted the connection and sent nothing. It counts as a classic peer
-    /// for a short time.
-    pub fn mark_mute(&mut self, to: &Address, now: Instant) {
-        let until = now.later(self.config.classic_for.min(MUTE_FOR));
-        self.set_unlinked(to, Unlinked::Classic, until);
+    /// Notes that the peer speaks no links, as far as `sign` shows. After an answer, the peer is not
+    /// asked for a link again for [`PeerDirectoryConfig::classic_for`]; after a silence, for 5 s; and
+    /// if it ended the connection, for 5 s at first, and twice as long each time that it does so
+    /// again.
+    pub fn mark_classic(&mut self, to: &Address, sign: ClassicSign, now: Instant) {
+        let ended = match (self.peers.get(to).and_then(PeerState::dial), self.unlinked.get(to)) {
+            (Some(dial), _) => dial.ended,
+            (None, Some(Unlinked::Classic { ended })) => *ended,
+            _ => 0,
+        };
+        let longest = self.config.classic_for;
+        let (time, ended) = match sign {
+            ClassicSign::Answer => (longest, ended),
+            ClassicSign::End => (doubled(UNSURE_FOR, ended, longest), ended.saturating_add(1)),
+            ClassicSign::Silence => (UNSURE_FOR.min(longest), ended),
+        };
+        self.set_unlinked(to, Unlinked::Classic { ended }, now.later(time));
     }
 
     /// Forgets that the peer speaks no links: the next message dials it again.
     pub fn forget_classic(&mut self, to: &Address) {
-        if matches!(self.unlinked.get(to), Some(Unlinked::Classic)) {
+        if matches!(self.unlinked.get(to), Some(Unlinked::Classic { .. })) {
             self.unlinked.remove(to);
         }
     }

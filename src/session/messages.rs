@@ -35,7 +35,7 @@ pub(crate) async fn path(
     let reached = if possible {
         reach(endpoint, to, whom).await
     } else {
-        Err(Unreached::Classic { mute: false })
+        Err(Unreached::Classic { sign: None })
     };
     match (reached, over) {
         (Ok(session), _) => Ok(Path::Link(session)),

@@ -14,8 +14,8 @@ use crate::{
     frame::{FrameError, FrameHead, TypeCode},
     limits::Misbehavior,
     link::{
-        COUNTS, Frames, Hello, LENGTHS, LISTING, Link, LinkConfig, LinkEvent, LinkPhase,
-        MAX_HELLO_LEN, MAX_IN_HELLO, REFUSALS, Role, SERIES, code,
+        COUNTS, ClassicSign, Frames, Hello, LENGTHS, LISTING, Link, LinkConfig, LinkEvent,
+        LinkPhase, MAX_HELLO_LEN, MAX_IN_HELLO, REFUSALS, Role, SERIES, code,
     },
     message::RequestError,
     node::{
@@ -119,12 +119,15 @@ async fn greet(
         Ok(Ok(HelloAnswer::Refusal(text))) if text == Refusal::Stopping.text() => {
             Err(Unreached::failed(&io::ErrorKind::ConnectionAborted.into()))
         }
-        Ok(Ok(HelloAnswer::Refusal(_) | HelloAnswer::Nothing) | Err(_)) => {
-            Err(Unreached::Classic { mute: false })
+        Ok(Ok(HelloAnswer::Refusal(_) | HelloAnswer::Other)) => {
+            Err(Unreached::Classic { sign: Some(ClassicSign::Answer) })
+        }
+        Ok(Ok(HelloAnswer::Nothing) | Err(_)) => {
+            Err(Unreached::Classic { sign: Some(ClassicSign::End) })
         }
         Err(_) => {
             reached(Sometimes::HelloUnanswered);
-            Err(Unreached::Classic { mute: true })
+            Err(Unreached::Classic { sign: Some(ClassicSign::Silence) })
         }
     }
 }
@@ -150,6 +153,9 @@ enum HelloAnswer {
     /// A hello followed by the announcement that the link is closed to new exchanges.
     Goodbye,
     Refusal(String),
+    /// Something else.
+    Other,
+    /// The end of the connection or of the link.
     Nothing,
 }
 
@@ -170,14 +176,14 @@ async fn hellos(
         let n = io.reader.read_buf(buffer).await?;
         endpoint.counters.bytes_in.add(n as u64);
         for frame in Frames::split(buffer) {
-            let Ok(frame) = frame else { return Ok(HelloAnswer::Nothing) };
+            let Ok(frame) = frame else { return Ok(HelloAnswer::Other) };
             if link.phase() == LinkPhase::Greeting && frame.code() == TypeCode::ERRO {
                 return Ok(HelloAnswer::Refusal(
                     String::from_utf8_lossy(frame.data()).into_owned(),
                 ));
             }
             if link.phase() == LinkPhase::Greeting && frame.code() != code::LNK {
-                return Ok(HelloAnswer::Nothing);
+                return Ok(HelloAnswer::Other);
             }
             link.handle(frame, now());
         }
@@ -210,7 +216,7 @@ fn dialled(
     let id = endpoint.links.next_id();
     let who = (&io.remote, io.proven.is_some());
     let session = Session::new(endpoint.parts(), id, link, who, Some(to.clone()));
-    let session = Arc::new(session.ok_or(Unreached::Classic { mute: false })?);
+    let session = Arc::new(session.ok_or(Unreached::Classic { sign: Some(ClassicSign::Answer) })?);
     endpoint.answered(to);
     let driver =
         open(endpoint, &session, io.reader, io.writer, buffer, true).ok_or(Unreached::Stopped)?;

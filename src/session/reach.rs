@@ -77,7 +77,7 @@ pub(super) fn decide(
                 DialStep::Again
             }
         },
-        Reach::Classic => DialStep::Done(Err(Unreached::Classic { mute: false })),
+        Reach::Classic => DialStep::Done(Err(Unreached::Classic { sign: None })),
         Reach::NoRoom => DialStep::Done(Err(Unreached::NoRoom)),
         Reach::NotBefore(until) => DialStep::Pause(until.into()),
         Reach::Dial => {
@@ -139,8 +139,9 @@ impl Dialling {
                 pool.directory.dial_cancelled(&self.to);
             }
             Ok(_) => {}
-            Err(Unreached::Classic { mute: true }) => pool.directory.mark_mute(&self.to, now()),
-            Err(Unreached::Classic { mute: false }) => pool.directory.mark_classic(&self.to, now()),
+            Err(Unreached::Classic { sign: Some(sign) }) => {
+                pool.directory.mark_classic(&self.to, *sign, now());
+            }
             Err(Unreached::Failed { .. } | Unreached::Busy | Unreached::Left) => {
                 pool.directory.dial_failed(&self.to, now());
             }
@@ -148,6 +149,7 @@ impl Dialling {
             Err(
                 Unreached::NoRoom
                 | Unreached::Stopped
+                | Unreached::Classic { sign: None }
                 | Unreached::Identity(_)
                 | Unreached::Banned(_),
             ) => pool.directory.dial_cancelled(&self.to),

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use crate::{
-    link::Reason,
+    link::{ClassicSign, Reason},
     message::RequestError,
     overlay::{Address, PeerId},
     session::state::Session,
@@ -16,9 +16,8 @@ pub(crate) type Reached = Result<Arc<Session>, Unreached>;
 /// Why there is no link.
 #[derive(Clone, Debug)]
 pub(crate) enum Unreached {
-    /// The peer speaks no links. A mute one accepted the connection and sent nothing: its process
-    /// may be suspended.
-    Classic { mute: bool },
+    /// The peer speaks no links. Without a sign, this was known before the call.
+    Classic { sign: Option<ClassicSign> },
     /// All links are in use.
     NoRoom,
     /// The peer accepts no connections now.

@@ -9,7 +9,7 @@ use std::{
 use actix_peer::{
     frame::{Frame, FrameCodec, Part, TypeCode},
     link::{
-        ExchangeKind, Hello, Link, LinkConfig, LinkEvent, LinkPhase, PeerDirectory,
+        ClassicSign, ExchangeKind, Hello, Link, LinkConfig, LinkEvent, LinkPhase, PeerDirectory,
         PeerDirectoryConfig, Reach, Role,
     },
     overlay::PeerInfo,
@@ -193,7 +193,7 @@ impl Node {
         link.connection_lost();
         self.handle();
         if greeting {
-            self.directory.mark_classic(self.other().address(), now);
+            self.directory.mark_classic(self.other().address(), ClassicSign::Answer, now);
             self.dialled(now);
         }
     }

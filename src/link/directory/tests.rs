@@ -86,10 +86,10 @@ fn a_dial_that_failed_is_repeated_after_pauses_that_double_up_to_a_limit() {
 fn a_classic_peer_is_remembered_for_a_limited_time() {
     let (mut directory, now) = empty_directory("m");
     directory.reach(&at(1), now);
-    directory.mark_classic(&at(1), now);
+    directory.mark_classic(&at(1), ClassicSign::Answer, now);
     assert_eq!(directory.reach(&at(1), now + Duration::from_secs(599)).0, Reach::Classic);
     assert_eq!(directory.reach(&at(1), now + Duration::from_secs(600)).0, Reach::Dial);
-    directory.mark_classic(&at(1), now);
+    directory.mark_classic(&at(1), ClassicSign::Answer, now);
     directory.forget_classic(&at(1));
     assert_eq!(directory.reach(&at(1), now).0, Reach::Dial);
 }
@@ -98,9 +98,28 @@ fn a_classic_peer_is_remembered_for_a_limited_time() {
 fn a_silent_peer_is_soon_asked_for_a_link_again() {
     let (mut directory, now) = empty_directory("m");
     directory.reach(&at(1), now);
-    directory.mark_mute(&at(1), now);
+    directory.mark_classic(&at(1), ClassicSign::Silence, now);
     assert_eq!(directory.reach(&at(1), now).0, Reach::Classic);
-    assert_eq!(directory.reach(&at(1), now + MUTE_FOR).0, Reach::Dial);
+    assert_eq!(directory.reach(&at(1), now + UNSURE_FOR).0, Reach::Dial);
+}
+
+#[test]
+fn a_peer_that_ends_the_connection_is_asked_again_after_growing_pauses_up_to_ten_minutes() {
+    let (mut directory, mut now) = empty_directory("m");
+    for seconds in [5, 10, 20, 40, 80, 160, 320, 600, 600] {
+        assert_eq!(directory.reach(&at(1), now).0, Reach::Dial);
+        directory.mark_classic(&at(1), ClassicSign::End, now);
+        let just_before = now + Duration::from_secs(seconds) - Duration::from_millis(1);
+        assert_eq!(directory.reach(&at(1), just_before).0, Reach::Classic, "{seconds}");
+        now += Duration::from_secs(seconds);
+    }
+    // A link shows that the connections were broken, and not ended by the peer.
+    directory.reach(&at(1), now);
+    directory.opened(1, &at(1), &id("z"), Role::Dialler, now);
+    directory.closed(1);
+    directory.reach(&at(1), now);
+    directory.mark_classic(&at(1), ClassicSign::End, now);
+    assert_eq!(directory.reach(&at(1), now + UNSURE_FOR).0, Reach::Dial);
 }
 
 #[test]
@@ -238,7 +257,7 @@ proptest! {
                     directory.opened(next, &at(n), &id("z"), Role::Dialler, now);
                 }
                 2 if dialling.remove(&n).is_some() => drop(directory.dial_failed(&at(n), now)),
-                3 if dialling.remove(&n).is_some() => directory.mark_classic(&at(n), now),
+                3 if dialling.remove(&n).is_some() => directory.mark_classic(&at(n), ClassicSign::Answer, now),
                 4 => directory.leaves(next - n as u64 % (next + 1)),
                 5 => directory.closed(next - n as u64 % (next + 1)),
                 _ => drop(directory.excess_link(next)),
@@ -256,7 +275,7 @@ fn the_memory_for_unknown_peers_is_bounded() {
     let now = tokio::time::Instant::now().into_std();
     for n in 0..1_200 {
         directory.reach(&at(n), now);
-        directory.mark_classic(&at(n), now);
+        directory.mark_classic(&at(n), ClassicSign::Answer, now);
     }
     assert_eq!((directory.unlinked.len(), directory.peers.len()), (MAX_REMEMBERED, 0));
 }
