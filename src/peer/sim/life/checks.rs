@@ -244,19 +244,21 @@ impl Life {
         Ok(())
     }
 
-    /// Look-ups find every node of the network, and the membership lists every member. Nodes that a
-    /// partition has kept apart since they were started are two networks.
+    /// Look-ups find every node, and the membership lists every member.
     async fn finds_others(&self, calm: Instant) -> Result<(), Violation> {
-        let network = self.networks().await;
+        let by_kademlia = self.networks(|_| true).await;
+        let by_swim = self.networks(has_room_for_all).await;
         let nodes = &self.0.nodes;
         for (n, node) in nodes.iter().enumerate() {
             let other = nodes.get((n + 1) % nodes.len().max(1));
             let there = other.and_then(|other| self.0.net.peer(&other.name).ok());
             let (Ok(peer), Some(there)) = (self.0.net.peer(&node.name), there) else { continue };
-            if network.get(peer.info()) != network.get(there.info()) {
-                continue;
-            }
-            while let Err(detail) = finds(node, &peer, &there).await {
+            let together = |network: &BTreeMap<PeerInfo, usize>| {
+                let number = network.get(peer.info());
+                number.is_some() && number == network.get(there.info())
+            };
+            let by = (together(&by_kademlia), together(&by_swim));
+            while let Err(detail) = finds(node, by, &peer, &there).await {
                 if calm.elapsed() > FOUND_WITHIN {
                     let invariant = "liveness: look-ups and the membership find every node";
                     return Err(self.violation(invariant, detail));
@@ -267,20 +269,21 @@ impl Life {
         Ok(())
     }
 
-    /// The number of the network of each running node. The nodes of a network know each other,
-    /// through other nodes or at once.
-    async fn networks(&self) -> BTreeMap<PeerInfo, usize> {
-        let peers = self.running();
+    /// The number of the network of each node that takes part: nodes that list each other, or are
+    /// connected by others that take part. Nodes that a partition has kept apart since they were
+    /// started are two networks: they have never heard of each other.
+    async fn networks(&self, takes_part: fn(&Peer) -> bool) -> BTreeMap<PeerInfo, usize> {
+        let mut peers = self.running();
+        peers.retain(takes_part);
         let numbers = peers.iter().enumerate().map(|(n, peer)| (peer.info().clone(), n));
         let mut network: BTreeMap<_, _> = numbers.collect();
         for peer in &peers {
             let Ok(list) = peer.peers().list().await else { continue };
             for other in list.iter() {
-                let (Some(&a), Some(&b)) = (network.get(peer.info()), network.get(other.info()))
-                else {
-                    continue;
-                };
-                network.values_mut().filter(|number| **number == b).for_each(|number| *number = a);
+                let numbers = network.get(peer.info()).zip(network.get(other.info()));
+                let Some((&stays, &goes)) = numbers else { continue };
+                let moved = network.values_mut().filter(|number| **number == goes);
+                moved.for_each(|number| *number = stays);
             }
         }
         network
@@ -340,25 +343,30 @@ impl Life {
     }
 }
 
-/// Whether a node finds another one by what it is started with.
+/// Whether a node can have a link with every other: members talk over links only.
+fn has_room_for_all(peer: &Peer) -> bool {
+    let (config, all) = (peer.config(), Config::default());
+    config.links && config.max_links >= all.max_links && config.max_peers >= all.max_peers
+}
+
+/// Whether a node finds another one, by Kademlia and by the membership.
 #[allow(unused_variables, clippy::unused_async, reason = "what it asks depends on the features")]
-async fn finds(node: &Node, peer: &Peer, there: &Peer) -> Result<(), String> {
+async fn finds(
+    node: &Node,
+    (by_kademlia, by_swim): (bool, bool),
+    peer: &Peer,
+    there: &Peer,
+) -> Result<(), String> {
     let (id, whom) = (there.id(), there.info());
     #[cfg(feature = "kademlia")]
-    if node.options.kademlia {
+    if node.options.kademlia && by_kademlia {
         let found = peer.find(id).await;
         if !matches!(&found, Ok(Some(info)) if info == whom) {
             return Err(format!("{} looks up {whom} and finds {found:?}", peer.info()));
         }
     }
     #[cfg(feature = "swim")]
-    // Members talk over links only, and a member needs room for a link with every other.
-    let has_room = |peer: &Peer| {
-        let (config, all) = (peer.config(), Config::default());
-        config.links && config.max_links >= all.max_links && config.max_peers >= all.max_peers
-    };
-    #[cfg(feature = "swim")]
-    if node.options.swim && has_room(peer) && has_room(there) {
+    if node.options.swim && by_swim {
         let members = peer.members();
         let is_up = |member: &Member| member.info() == whom && member.state() == MemberState::Up;
         if !members.iter().any(is_up) {
