@@ -147,6 +147,14 @@ impl MemoryNetwork {
         self.lock().set_rate(Some(host), bytes_per_second.map_or(0, NonZeroU64::get));
     }
 
+    /// Waits until all bytes have left a host that it sent while its bandwidth was limited.
+    pub(crate) async fn has_sent(&self, host: &Host) {
+        let free_at = self.lock().uplink(host).free_at();
+        if let Some(free_at) = free_at {
+            tokio::time::sleep_until(free_at).await;
+        }
+    }
+
     /// Sets how a broken connection appears to its sides: [`Ending::Reset`] (the default) or
     /// [`Ending::Eof`]. It applies to connections that are dialled from now on.
     pub fn ending(&self, ending: Ending) {

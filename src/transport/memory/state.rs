@@ -290,7 +290,7 @@ impl NetworkState {
     }
 
     /// The uplink of a host.
-    fn uplink(&mut self, host: &Host) -> Arc<Uplink> {
+    pub(super) fn uplink(&mut self, host: &Host) -> Arc<Uplink> {
         let host = key(host);
         let rate = self.rates.get(&host).copied().unwrap_or(self.rate);
         let uplink = self.uplinks.entry(host).or_default();

@@ -29,6 +29,12 @@ impl Uplink {
         self.rate.load(Ordering::Relaxed) > 0
     }
 
+    /// The time at which all bytes have left that were sent so far. `None` if nothing was sent over
+    /// a limited uplink.
+    pub(super) fn free_at(&self) -> Option<Instant> {
+        *self.free_at.lock()
+    }
+
     /// The time at which bytes that are sent now have left, after all earlier ones.
     pub(super) fn left(&self, bytes: usize, now: Instant) -> Instant {
         let rate = self.rate.load(Ordering::Relaxed);

@@ -78,6 +78,7 @@ impl Life {
                     wires.bandwidth_of(&host, NonZeroU64::new(bytes));
                     sleep(time).await;
                     wires.bandwidth_of(&host, None);
+                    wires.has_sent(&host).await;
                 }
             }
             Fault::Crash { node, with_host, away, restart } => {
