@@ -76,6 +76,10 @@ impl fmt::Debug for Life {
     }
 }
 
+/// How much longer than planned a fault may last: bytes that were sent at a low rate still have to
+/// arrive.
+const LINGERS: Duration = Duration::from_secs(300);
+
 impl Life {
     pub(super) fn new(net: SimNetwork, plan: Plan) -> Self {
         let node = |n: usize| {
@@ -307,16 +311,19 @@ impl Life {
     /// The first violation.
     pub async fn live(&self) -> Result<(), Violation> {
         let begin = Instant::now();
+        let mut faults = Vec::new();
         for PlannedFault { at, fault, .. } in &self.0.plan.faults {
             let (life, fault, at) = (self.clone(), fault.clone(), begin.later(*at));
-            actix_rt::spawn(async move {
+            faults.push(actix_rt::spawn(async move {
                 sleep_until(at).await;
                 life.inject(fault).await;
-            });
+            }));
         }
         let calm = begin.later(self.0.plan.calm_at());
-        while Instant::now() < calm {
-            sleep_until((Instant::now().later(CHECK_EVERY)).min(calm)).await;
+        let latest = calm.later(LINGERS);
+        let is_over = || faults.iter().all(actix_rt::task::JoinHandle::is_finished);
+        while Instant::now() < calm || (!is_over() && Instant::now() < latest) {
+            sleep(CHECK_EVERY).await;
             self.check().await?;
         }
         Ok(())
