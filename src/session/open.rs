@@ -197,6 +197,11 @@ async fn hellos(
     }
 }
 
+/// Whether nothing can be begun on the link, and nothing is open.
+fn is_over(link: &Link) -> bool {
+    link.phase() == LinkPhase::Closed || link.is_finished()
+}
+
 /// Classifies a link that was closed before it was used.
 fn parted(link: &mut Link) -> HelloAnswer {
     let mut events = Vec::new();
@@ -304,11 +309,11 @@ pub(crate) async fn welcome(
         endpoint.refuse(remote, Some(code::LNK), Refusal::NotYourId);
         endpoint.offended(remote, proven.as_ref(), Misbehavior::NotItsId);
         link.fail(Refusal::NotYourId.reason());
-    } else if link.phase() == LinkPhase::Closed || link.is_finished() {
+    } else if is_over(&link) {
         endpoint.counters.links_broken.one();
         endpoint.offended(remote, proven.as_ref(), Misbehavior::BrokeLink);
     }
-    if link.phase() == LinkPhase::Closed || link.is_finished() {
+    if is_over(&link) {
         let mut out = BytesMut::new();
         link.take_output(&mut out);
         // Best effort: the reason is dropped on time-out.
