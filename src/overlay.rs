@@ -52,6 +52,9 @@ mod stabilizer;
 #[cfg_attr(docsrs, doc(cfg(feature = "swim")))]
 pub mod swim;
 mod verification;
+#[cfg(feature = "gossip")]
+#[cfg_attr(docsrs, doc(cfg(feature = "gossip")))]
+pub mod views;
 
 pub(crate) use self::gap::{LOOK_EVERY, is_gap, standstill};
 #[cfg(feature = "mdns")]
