@@ -437,3 +437,72 @@ fn peers_of_one_group_take_a_quarter_of_each_view() {
     }
     assert!(crowd(views.passive().copied().collect()) <= 12);
 }
+
+/// The messages that a node sends to a peer, without their samples.
+fn answers(views: &mut Views<Node>, peer: Node) -> Vec<ViewsMessage<Node>> {
+    let mut answers = Vec::new();
+    while let Some(output) = views.poll() {
+        if let ViewsOutput::Send { to, mut message } = output
+            && to == peer
+        {
+            if let ViewsMessage::Accept { peers }
+            | ViewsMessage::Refuse { peers }
+            | ViewsMessage::Disconnect { peers } = &mut message
+            {
+                peers.clear();
+            }
+            answers.push(message);
+        }
+    }
+    answers
+}
+
+#[test]
+fn a_full_node_takes_in_who_joins_or_has_few_neighbours_and_refuses_the_others() {
+    let now = crate::time::now();
+    let full = || {
+        let mut views = Views::new(0, ViewsConfig::default(), 1, now);
+        (1..=8).for_each(|peer| views.receive(&peer, ViewsMessage::Join, now));
+        while views.poll().is_some() {}
+        views
+    };
+    let accepts = ViewsMessage::Accept { peers: Vec::new() };
+    let refuses = ViewsMessage::Refuse { peers: Vec::new() };
+    for (message, answer, is_neighbor) in [
+        (ViewsMessage::Join, &accepts, true),
+        (ViewsMessage::Neighbor { priority: Priority::High }, &accepts, true),
+        (ViewsMessage::Neighbor { priority: Priority::Low }, &refuses, false),
+    ] {
+        let mut views = full();
+        views.receive(&9, message.clone(), now);
+        assert_eq!(answers(&mut views, 9), [answer.clone()], "{message:?}");
+        assert_eq!(views.is_neighbor(&9), is_neighbor, "{message:?}");
+        assert_eq!(views.active().count(), 8);
+        // Who made room, or was refused, is known and may be asked later.
+        assert_eq!(views.passive().count(), 1);
+    }
+}
+
+#[test]
+fn a_lost_neighbour_is_asked_again_with_growing_pauses() {
+    let mut now = crate::time::now();
+    let mut views = Views::new(0, ViewsConfig::default(), 1, now);
+    (1..=8).for_each(|peer| views.receive(&peer, ViewsMessage::Join, now));
+    views.unreachable(&5, now);
+    while views.poll().is_some() {}
+    let (begun, mut asked) = (now, Vec::new());
+    while asked.len() < 6 {
+        now = views.next_tick(now).unwrap().max(now);
+        views.tick(now);
+        let high = ViewsMessage::Neighbor { priority: Priority::High };
+        if answers(&mut views, 5).contains(&high) {
+            asked.push((now - begun).as_secs_f64());
+            views.unreachable(&5, now);
+        }
+        assert!(now - begun < 60 * SECOND, "{asked:?}");
+    }
+    let pauses: Vec<_> = asked.windows(2).map(|two| two[1] - two[0]).collect();
+    assert!((0.8..=1.2).contains(&asked[0]), "{asked:?}");
+    assert!(pauses.iter().all(|pause| (0.8..=4.8).contains(pause)), "{pauses:?}");
+    assert!(pauses.last().unwrap() > &3.0, "{pauses:?}");
+}
