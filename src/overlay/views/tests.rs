@@ -475,7 +475,7 @@ fn a_full_node_takes_in_who_joins_or_has_few_neighbours_and_refuses_the_others()
     ] {
         let mut views = full();
         views.receive(&9, message.clone(), now);
-        assert_eq!(answers(&mut views, 9), [answer.clone()], "{message:?}");
+        assert_eq!(answers(&mut views, 9), std::slice::from_ref(answer), "{message:?}");
         assert_eq!(views.is_neighbor(&9), is_neighbor, "{message:?}");
         assert_eq!(views.active().count(), 8);
         // Who made room, or was refused, is known and may be asked later.
