@@ -5,7 +5,6 @@ pub(crate) mod budget;
 pub(crate) mod connection_limiter;
 mod dial_pace;
 mod expiring_map;
-mod gcra;
 pub(crate) mod meter;
 mod rate_limiter;
 pub(crate) mod score;

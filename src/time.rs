@@ -3,6 +3,8 @@
 //! `Instant + Duration` and `Duration * n` panic on overflow. Clippy refuses both in this crate
 //! (`arithmetic_side_effects`); the functions below replace them.
 
+pub(crate) mod gcra;
+
 use std::time::{Duration, Instant};
 
 /// The current time of tokio's clock, which tests may pause.

@@ -6,9 +6,9 @@ use std::{
 };
 
 use crate::{
-    limits::{ExpiringMap, gcra},
+    limits::ExpiringMap,
     overlay::Address,
-    time::{Later, part},
+    time::{Later, gcra, part},
 };
 
 /// How long a dial counts against its address.

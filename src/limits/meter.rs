@@ -11,13 +11,13 @@ use std::{
 use indexmap::IndexMap;
 
 use crate::{
-    limits::{gcra, source::Source},
+    limits::source::Source,
     overlay::Address,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Later,
+    time::{Later, gcra},
 };
 
 /// Sources without a connection whose rate is remembered.

@@ -23,8 +23,8 @@ use std::{
 };
 
 use crate::{
-    limits::{ExpiringMap, gcra},
-    time::{LONGEST, part},
+    limits::ExpiringMap,
+    time::{LONGEST, gcra, part},
 };
 
 /// A rate: a burst of events, and then one event in each interval.

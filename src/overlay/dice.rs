@@ -30,6 +30,11 @@ impl Dice {
         let at = self.below(from.len());
         (!from.is_empty()).then(|| from.swap_remove(at))
     }
+
+    /// Removes random elements, at most `n`, and returns them.
+    pub(crate) fn sample<T>(&mut self, from: &mut Vec<T>, n: usize) -> Vec<T> {
+        std::iter::from_fn(|| self.take(from)).take(n).collect()
+    }
 }
 
 #[cfg(test)]
@@ -40,7 +45,7 @@ mod tests {
     fn the_same_seed_chooses_the_same_and_each_is_chosen_as_often_as_the_others() {
         let chosen = |seed| {
             let (mut dice, mut of) = (Dice::new(seed), (0..9).collect::<Vec<usize>>());
-            (0..3).filter_map(|_| dice.take(&mut of)).collect::<Vec<_>>()
+            dice.sample(&mut of, 3)
         };
         assert_eq!(chosen(7), chosen(7));
         assert_ne!(chosen(7), chosen(8));

@@ -214,7 +214,7 @@ pub(crate) fn seen_lately(peers: &PeerList, now: Instant, seed: u64) -> PeersSee
             (ago < LATELY).then(|| (entry.info().clone(), ago))
         })
         .collect();
-    std::iter::from_fn(|| dice.take(&mut seen)).take(MAX_HINTS).collect()
+    dice.sample(&mut seen, MAX_HINTS).into_iter().collect()
 }
 
 #[cfg(test)]

@@ -20,7 +20,6 @@
 //! - Accepting, refusing and disconnecting messages carry a few peers, so that their receiver knows
 //!   at once where to ask next.
 
-mod bucket;
 mod config;
 mod events;
 mod fill;

@@ -23,10 +23,8 @@ impl<P: PeerKey> Views<P> {
                     && self.group_has_room(group)
                     && !self.flaps.is_barred(peer, now)
             };
-            let mut dice = self.dice.clone();
-            let candidate = self.passive.candidate(now, may, &mut dice);
-            self.dice = dice;
-            let Some(peer) = candidate else { break };
+            let mut candidates = self.passive.candidates(now, may);
+            let Some(peer) = self.dice.take(&mut candidates) else { break };
             self.ask(peer, Purpose::Fill(urgent), now);
         }
         if self.active.is_empty() {

@@ -12,7 +12,7 @@ use crate::{
         dice::Dice,
         views::{
             DownReason, MAX_SAMPLE, PeerKey, ViewsConfig, ViewsEvent, ViewsMessage, ViewsOutput,
-            bucket::Bucket, flaps::Flaps, passive::Passive,
+            flaps::Flaps, passive::Passive,
         },
     },
     time::{Later, part},
@@ -22,9 +22,6 @@ use crate::{
 const LOST: usize = 16;
 /// The maximum number of contacts.
 const CONTACTS: usize = 64;
-/// Walks that a neighbour may send, a second and at once.
-const WALKS: (u32, u32) = (64, 256);
-
 #[derive(Debug)]
 pub(super) struct Neighbor {
     /// The position in the order in which the neighbours came.
@@ -32,7 +29,8 @@ pub(super) struct Neighbor {
     pub(super) group: Option<u64>,
     /// Whether the broadcast found it useful.
     pub(super) useful: bool,
-    pub(super) walks: Bucket,
+    /// The theoretical arrival time of its next walk.
+    pub(super) walks: Instant,
 }
 
 /// Why a peer is asked to become a neighbour.
@@ -267,8 +265,8 @@ impl<P: PeerKey> Views<P> {
             self.evict(|_| true, now);
         }
         self.came = self.came.saturating_add(1);
-        let walks = Bucket::new(WALKS.0, WALKS.1);
-        self.active.insert(peer.clone(), Neighbor { came: self.came, group, useful: false, walks });
+        let neighbor = Neighbor { came: self.came, group, useful: false, walks: now };
+        self.active.insert(peer.clone(), neighbor);
         self.without = None;
         self.event(ViewsEvent::NeighborUp(peer));
         if !self.joined {
@@ -312,12 +310,18 @@ impl<P: PeerKey> Views<P> {
         }
     }
 
+    /// A random neighbour other than `from` and `begun_by`, to which a walk goes on.
+    pub(super) fn next_hop(&mut self, from: &P, begun_by: &P) -> Option<P> {
+        let others = self.active.keys().filter(|peer| *peer != from && *peer != begun_by);
+        let mut others: Vec<_> = others.cloned().collect();
+        self.dice.take(&mut others)
+    }
+
     /// Random peers of both views for `receiver`.
     pub(super) fn sample(&mut self, receiver: &P) -> Vec<P> {
         let mut all: Vec<_> =
             self.active.keys().filter(|peer| *peer != receiver).cloned().collect();
-        let mut peers: Vec<_> =
-            (0..MAX_SAMPLE / 2).filter_map(|_| self.dice.take(&mut all)).collect();
+        let mut peers = self.dice.sample(&mut all, MAX_SAMPLE / 2);
         let rest = MAX_SAMPLE.saturating_sub(peers.len());
         peers.extend(self.passive.sample(rest, &mut self.dice));
         peers.retain(|peer| peer != receiver);

@@ -104,22 +104,12 @@ impl<P: PeerKey> Passive<P> {
         }
     }
 
-    /// A random peer that may be asked now.
-    pub(super) fn candidate(
-        &self,
-        now: Instant,
-        may: impl Fn(&P, Option<u64>) -> bool,
-        dice: &mut Dice,
-    ) -> Option<P> {
-        let mut able: Vec<_> = self
-            .entries
-            .iter()
-            .filter(|(peer, entry)| {
-                entry.not_before.is_none_or(|at| at <= now) && may(peer, entry.group)
-            })
-            .map(|(peer, _)| peer.clone())
-            .collect();
-        dice.take(&mut able)
+    /// The peers that may be asked now.
+    pub(super) fn candidates(&self, now: Instant, may: impl Fn(&P, Option<u64>) -> bool) -> Vec<P> {
+        let able = self.entries.iter().filter(|(peer, entry)| {
+            entry.not_before.is_none_or(|at| at <= now) && may(peer, entry.group)
+        });
+        able.map(|(peer, _)| peer.clone()).collect()
     }
 
     /// The earliest time at which a peer that refused may be asked again.
@@ -130,6 +120,6 @@ impl<P: PeerKey> Passive<P> {
     /// Random peers, at most `n`.
     pub(super) fn sample(&self, n: usize, dice: &mut Dice) -> Vec<P> {
         let mut all: Vec<_> = self.entries.keys().cloned().collect();
-        (0..n).filter_map(|_| dice.take(&mut all)).collect()
+        dice.sample(&mut all, n)
     }
 }

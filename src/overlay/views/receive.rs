@@ -1,17 +1,26 @@
 //! The handling of messages and of links that break.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use crate::{
     overlay::views::{
         DownReason, MAX_SAMPLE, MAX_SHUFFLE, MAX_WALK, PeerKey, Priority, Views, ViewsMessage,
         config::ViewsConfig, machine::Purpose,
     },
-    time::Later,
+    time::{Later, gcra},
 };
 
 /// How long a returned neighbour counts.
-const RETURNED_FOR: std::time::Duration = std::time::Duration::from_secs(30);
+const RETURNED_FOR: Duration = Duration::from_secs(30);
+
+/// The time of one walk: a neighbour may send 64 of them a second.
+const WALK_EVERY: Duration = Duration::from_nanos(1_000_000_000 / 64);
+
+/// The walks that a neighbour may send at once, as a time: 256 of them.
+const WALK_BURST: Duration = Duration::from_secs(4);
 
 /// Whether another lost neighbour may return by eviction of a neighbour: a quarter of the active
 /// view in half a minute.
@@ -117,7 +126,11 @@ impl<P: PeerKey> Views<P> {
     /// neighbour is told that it is not.
     fn takes_walk(&mut self, from: &P, now: Instant) -> bool {
         match self.active.get_mut(from) {
-            Some(neighbor) => neighbor.walks.take(now),
+            Some(neighbor) => {
+                let next = gcra::take(neighbor.walks, now, WALK_EVERY, WALK_BURST);
+                neighbor.walks = next.unwrap_or(neighbor.walks);
+                next.is_some()
+            }
             None => {
                 if !self.asked.contains_key(from) {
                     self.send(from.clone(), ViewsMessage::Disconnect { peers: Vec::new() });
@@ -152,9 +165,7 @@ impl<P: PeerKey> Views<P> {
         if !self.takes_walk(from, now) || joiner == self.me {
             return;
         }
-        let mut next: Vec<_> =
-            self.active.keys().filter(|peer| *peer != from && **peer != joiner).cloned().collect();
-        let next = self.dice.take(&mut next);
+        let next = self.next_hop(from, &joiner);
         match (next, walk.checked_sub(1)) {
             (Some(next), Some(rest)) => {
                 if walk == self.config.passive_walk {

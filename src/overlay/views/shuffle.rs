@@ -25,8 +25,7 @@ impl<P: PeerKey> Views<P> {
             self.shuffle_due = None;
             return;
         };
-        let mut peers: Vec<_> =
-            (0..self.config.shuffle_active).filter_map(|_| self.dice.take(&mut active)).collect();
+        let mut peers = self.dice.sample(&mut active, self.config.shuffle_active);
         let passive = self.passive.sample(self.config.shuffle_passive, &mut self.dice);
         peers.extend(passive.iter().cloned());
         peers.truncate(MAX_SHUFFLE);
@@ -46,9 +45,7 @@ impl<P: PeerKey> Views<P> {
             return;
         }
         peers.truncate(MAX_SHUFFLE);
-        let mut next: Vec<_> =
-            self.active.keys().filter(|peer| *peer != from && **peer != origin).cloned().collect();
-        match (self.dice.take(&mut next), walk.checked_sub(1)) {
+        match (self.next_hop(from, &origin), walk.checked_sub(1)) {
             (Some(next), Some(walk)) => {
                 self.send(next, ViewsMessage::Shuffle { origin, token, walk, peers });
             }

@@ -19,6 +19,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(3);
 
 type Node = u32;
 
+/// A pair of nodes in either order.
+fn pair(a: Node, b: Node) -> [Node; 2] {
+    [a.min(b), a.max(b)]
+}
+
 #[derive(Debug)]
 enum Arrival {
     /// It arrives if the link is still there.
@@ -102,7 +107,7 @@ impl Network {
 
     /// Breaks the link of two nodes, if they have one. What is under way on it is lost.
     fn cut(&mut self, a: Node, b: Node, after: Duration) {
-        let ends = [a.min(b), a.max(b)];
+        let ends = pair(a, b);
         if let Some(link) = self.links.get(&ends) {
             self.sent += 1;
             let arrival = Arrival::Break { ends, link: *link };
@@ -164,7 +169,7 @@ impl Network {
     }
 
     fn send(&mut self, from: Node, to: Node, message: ViewsMessage<Node>) {
-        let ends = [from.min(to), from.max(to)];
+        let ends = pair(from, to);
         self.sent += 1;
         let link = match self.links.get(&ends) {
             Some(link) => *link,
@@ -217,7 +222,7 @@ impl Network {
     fn arrive(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Message { from, to, link, message } => {
-                let there = self.links.get(&[from.min(to), from.max(to)]) == Some(&link);
+                let there = self.links.get(&pair(from, to)) == Some(&link);
                 if there
                     && !self.parted(from, to)
                     && let Some((_, views)) = self.nodes.get_mut(&to)
@@ -239,7 +244,7 @@ impl Network {
                 }
             }
             Arrival::Unreachable { at, peer, run } => {
-                let linked = self.links.contains_key(&[at.min(peer), at.max(peer)]);
+                let linked = self.links.contains_key(&pair(at, peer));
                 if let Some((now_run, views)) = self.nodes.get_mut(&at)
                     && *now_run == run
                     && !linked
@@ -319,30 +324,33 @@ fn no_node_is_alone_after_all_have_joined_by_one_contact() {
     }
 }
 
-#[test]
-fn the_network_is_whole_however_many_nodes_leave_while_others_join() {
-    for seed in 0..20 {
-        let mut network = joined(ViewsConfig::default(), 30, true, seed);
-        for node in 1..20 {
-            network.run(50 * MS);
-            network.leave(node);
-        }
-        network.run(10 * SECOND);
+/// Whatever happens to networks of joined nodes, they are whole after it.
+fn whole_after(seeds: u64, (count, at_once): (Node, bool), happens: impl Fn(&mut Network)) {
+    for seed in 0..seeds {
+        let mut network = joined(ViewsConfig::default(), count, at_once, seed);
+        happens(&mut network);
         network.assert_whole(&format!("seed {seed}"));
     }
 }
 
 #[test]
-fn the_survivors_of_four_fifths_are_one_network_within_two_seconds() {
-    for seed in 0..5 {
-        let mut network = joined(ViewsConfig::default(), 150, false, seed);
-        network.run(60 * SECOND);
-        for node in 1..120 {
-            network.end(node);
+fn the_network_is_whole_however_many_nodes_leave_while_others_join() {
+    whole_after(20, (30, true), |network| {
+        for node in 1..20 {
+            network.run(50 * MS);
+            network.leave(node);
         }
+        network.run(10 * SECOND);
+    });
+}
+
+#[test]
+fn the_survivors_of_four_fifths_are_one_network_within_two_seconds() {
+    whole_after(5, (150, false), |network| {
+        network.run(60 * SECOND);
+        (1..120).for_each(|node| network.end(node));
         network.run(2 * SECOND);
-        network.assert_whole(&format!("seed {seed}"));
-    }
+    });
 }
 
 #[test]
@@ -431,7 +439,7 @@ fn peers_of_one_group_take_a_quarter_of_each_view() {
     }
     let crowd = |peers: Vec<Node>| peers.into_iter().filter(|peer| *peer >= 100).count();
     assert!(crowd(views.active().copied().collect()) <= 2);
-    assert_eq!(views.active().filter(|peer| **peer < 100).count(), 6, "nobody made room for them");
+    assert_eq!(views.active().filter(|peer| **peer < 100).count(), 6, "none made room for them");
     for peer in 200..300 {
         views.add_passive(peer);
     }
@@ -478,7 +486,7 @@ fn a_full_node_takes_in_who_joins_or_has_few_neighbours_and_refuses_the_others()
         assert_eq!(answers(&mut views, 9), std::slice::from_ref(answer), "{message:?}");
         assert_eq!(views.is_neighbor(&9), is_neighbor, "{message:?}");
         assert_eq!(views.active().count(), 8);
-        // Who made room, or was refused, is known and may be asked later.
+        // The neighbour that made room, or the node that was refused, may be asked later.
         assert_eq!(views.passive().count(), 1);
     }
 }
@@ -505,4 +513,19 @@ fn a_lost_neighbour_is_asked_again_with_growing_pauses() {
     assert!((0.8..=1.2).contains(&asked[0]), "{asked:?}");
     assert!(pauses.iter().all(|pause| (0.8..=4.8).contains(pause)), "{pauses:?}");
     assert!(pauses.last().unwrap() > &3.0, "{pauses:?}");
+}
+
+#[test]
+fn a_neighbour_may_send_256_walks_at_once_and_then_64_a_second() {
+    let now = crate::time::now();
+    let mut views = Views::new(0, ViewsConfig::default(), 1, now);
+    (1..=2).for_each(|peer| views.receive(&peer, ViewsMessage::Join, now));
+    while views.poll().is_some() {}
+    let mut passed_on = |now| {
+        for joiner in 100..1_000 {
+            views.receive(&1, ViewsMessage::ForwardJoin { joiner, walk: 6 }, now);
+        }
+        answers(&mut views, 2).len()
+    };
+    assert_eq!([passed_on(now), passed_on(now + SECOND)], [256, 64]);
 }

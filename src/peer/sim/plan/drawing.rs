@@ -63,7 +63,7 @@ impl Drawing {
     fn side(&mut self) -> Vec<usize> {
         let mut all: Vec<_> = (0..self.nodes).collect();
         let size = 1 + self.dice.below(self.nodes.saturating_sub(1));
-        let mut side: Vec<_> = (0..size).filter_map(|_| self.dice.take(&mut all)).collect();
+        let mut side = self.dice.sample(&mut all, size);
         side.sort_unstable();
         side
     }

@@ -10,13 +10,13 @@ use std::time::Duration;
 use crate::time::Later;
 
 /// Counts an event, whether or not it is within the rate. Returns the new theoretical arrival time.
-pub(super) fn charge<T: Later + Ord>(arrival: T, now: T, cost: Duration) -> T {
+pub(crate) fn charge<T: Later + Ord>(arrival: T, now: T, cost: Duration) -> T {
     arrival.max(now).later(cost)
 }
 
 /// Counts an event if it is within the rate. Returns the new theoretical arrival time. `None` if it
 /// were more than `burst` ahead of `now`.
-pub(super) fn take<T: Later + Ord + Copy>(
+pub(crate) fn take<T: Later + Ord + Copy>(
     arrival: T,
     now: T,
     cost: Duration,
