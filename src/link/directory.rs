@@ -173,18 +173,15 @@ impl PeerDirectory {
             None => {}
         }
         let pause = self.unlinked.rank(to).filter(|until| now < *until);
-        let failures = match (self.unlinked.get(to), pause) {
+        let (failures, ended) = match (self.unlinked.get(to), pause) {
             (Some(Unlinked::Failed { .. }), Some(until)) => {
                 reached(Sometimes::DialHeldBack);
                 return (Reach::NotBefore(until), None);
             }
             (Some(Unlinked::Classic { .. }), Some(_)) => return (Reach::Classic, None),
-            (Some(Unlinked::Failed { failures }), None) => *failures,
-            (Some(Unlinked::Classic { .. }) | None, _) => 0,
-        };
-        let ended = match self.unlinked.get(to) {
-            Some(Unlinked::Classic { ended }) => *ended,
-            _ => 0,
+            (Some(Unlinked::Failed { failures }), None) => (*failures, 0),
+            (Some(Unlinked::Classic { ended }), None) => (0, *ended),
+            (None, _) => (0, 0),
         };
         let mut after = None;
         let is_full = self.occupied() >= self.config.max_links;

@@ -11,9 +11,9 @@ use tracing::{
 };
 use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
 
-/// A second subscriber, which nothing is logged to. While there is only one, `tracing` asks the
-/// subscriber of whichever thread reaches an event first whether anybody wants it, and turns the
-/// event off for all threads if that thread has none.
+/// A second subscriber, which receives no events. While there is only one, the first thread that
+/// reaches an event decides for all threads: if that thread has no subscriber, `tracing` turns the
+/// event off.
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
 /// Collects log output. All clones write to the same buffer.

@@ -174,8 +174,8 @@ impl KBuckets {
     }
 
     /// The nodes that left the last question unanswered, at most `count`, those first that were
-    /// asked again least often. If the network between them and this node was at fault, nobody else
-    /// may name them when it is mended: ask them again at intervals, and report the result with
+    /// asked again least often. If the network between them and this node was at fault, it may be
+    /// that no other node names them after it is mended: ask them again at intervals, and report the result with
     /// [`KBuckets::heard`] or [`KBuckets::failed_again`].
     #[must_use]
     pub fn failing(&self, count: usize) -> Vec<PeerInfo> {

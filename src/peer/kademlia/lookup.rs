@@ -75,7 +75,10 @@ impl Dht {
     ) -> Option<Answer> {
         let response = self.ask_at(node, (to.address(), Some(to.id())), question).await;
         if response.is_some() {
-            self.answered_at(node, to.clone());
+            node.answered(to.address());
+            lock(&self.answered).note(to, now());
+            lock(&self.silent).forget(to);
+            self.heard(node, to.clone());
         } else {
             lock(&self.answered).forget(to);
             if self.knows(to) {
@@ -83,14 +86,6 @@ impl Dht {
             }
         }
         response.map(|response| response.answer)
-    }
-
-    /// Records that a node answered with its id.
-    pub(super) fn answered_at(self: &Arc<Self>, node: &Arc<Endpoint>, peer: PeerInfo) {
-        node.answered(peer.address());
-        lock(&self.answered).note(&peer, now());
-        lock(&self.silent).forget(&peer);
-        self.heard(node, peer);
     }
 
     pub(super) fn knows(&self, peer: &PeerInfo) -> bool {

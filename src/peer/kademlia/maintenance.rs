@@ -97,18 +97,13 @@ impl Dht {
         self.table.lock().map_or(0, |table| table.good())
     }
 
-    fn failing(&self, count: usize) -> Vec<PeerInfo> {
-        self.table.lock().map(|table| table.failing(count)).unwrap_or_default()
-    }
-
     /// Asks some of the nodes that did not answer. After a partition, the nodes of each side know
-    /// those of the other side only as nodes that do not answer, and name them to nobody.
+    /// those of the other side only as nodes that do not answer, and tell no other node of them.
     async fn ask_again(self: &Arc<Self>, node: &Arc<Endpoint>) {
+        let failing = self.table.lock().map(|table| table.failing(RETRIES)).unwrap_or_default();
         let mut grown = false;
-        for peer in self.failing(RETRIES) {
-            let at = (peer.address(), Some(peer.id()));
-            if self.ask_at(node, at, Question::Ping).await.is_some() {
-                self.answered_at(node, peer);
+        for peer in failing {
+            if self.ask(node, &peer, Question::Ping).await.is_some() {
                 grown = true;
             } else if let Some(mut table) = self.table.lock() {
                 table.failed_again(peer.id());
