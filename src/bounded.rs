@@ -76,6 +76,12 @@ impl<K: Clone + Eq + Hash + Ord, V, R: Copy + Ord> BoundedMap<K, V, R> {
         }
     }
 
+    /// The lowest rank. `None` if the map is empty.
+    #[cfg(feature = "gossip")]
+    pub(crate) fn lowest_rank(&self) -> Option<R> {
+        self.order.first().map(|(rank, _)| *rank)
+    }
+
     /// The number of entries.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()

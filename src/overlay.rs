@@ -51,7 +51,12 @@ mod stabilizer;
 #[cfg(feature = "swim")]
 #[cfg_attr(docsrs, doc(cfg(feature = "swim")))]
 pub mod swim;
+#[cfg(feature = "gossip")]
+#[cfg_attr(docsrs, doc(cfg(feature = "gossip")))]
+pub mod trees;
 mod verification;
+#[cfg(any(feature = "gossip", feature = "kademlia", feature = "swim"))]
+pub(crate) mod versioned;
 #[cfg(feature = "gossip")]
 #[cfg_attr(docsrs, doc(cfg(feature = "gossip")))]
 pub mod views;
@@ -61,6 +66,8 @@ pub(crate) use self::gap::{LOOK_EVERY, is_gap, standstill};
 pub(crate) use self::nearby::Nearby;
 #[cfg(feature = "tls")]
 pub(crate) use self::scope::is_loopback;
+#[cfg(feature = "gossip")]
+pub(crate) use self::shares::{address_of, network_of};
 pub use self::{
     address::{Address, Host, InvalidAddress, InvalidHost},
     address_book::{AddressBook, BookEntry, DamagedBook, Origin},

@@ -26,6 +26,15 @@ pub enum Learned {
     Nearby,
     /// It was in the address book from before a restart.
     Remembered,
+    /// It became a neighbour of this node (feature `gossip`).
+    Neighbor,
+}
+
+impl Learned {
+    /// Whether the peer came to this node, or may have: others decided that it is known here.
+    pub(crate) const fn came_by_itself(&self) -> bool {
+        matches!(self, Self::Joined | Self::Neighbor)
+    }
 }
 
 /// One known peer.

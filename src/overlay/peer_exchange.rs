@@ -10,7 +10,7 @@ use std::{
 use crate::{
     bounded::BoundedMap,
     overlay::{
-        Learned, PeerInfo, PeerList, Stabilizer, StabilizerAction, StabilizerEvent, View,
+        PeerInfo, PeerList, Stabilizer, StabilizerAction, StabilizerEvent, View,
         address_book::group_of,
         dice::Dice,
         options::{ConfigError, Options, Setting, TIME, settings},
@@ -116,7 +116,7 @@ impl PeerExchange {
             return Vec::new();
         }
         let verified = || peers.iter().filter(|entry| entry.verified().is_some());
-        let gone_to = || verified().filter(|entry| *entry.learned() != Learned::Joined);
+        let gone_to = || verified().filter(|entry| !entry.learned().came_by_itself());
         let mut known: Vec<_> = gone_to().collect();
         if known.is_empty() {
             known = verified().collect();

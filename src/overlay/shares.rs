@@ -20,8 +20,8 @@ const UNVERIFIED_WITHOUT_LIMIT: usize = 1_024;
 /// peers. A value of 100 or more disables a share; a node uses the default or, without
 /// [`Config::table_shares`](crate::Config::table_shares), [`NONE`](Self::NONE).
 ///
-/// The shares apply to peers that introduced themselves, that other peers listed, or that are
-/// remembered from before a restart. Peers that the application adds itself, and the contacts of
+/// The shares apply to peers that introduced themselves, that became neighbours, that other peers
+/// listed, or that are remembered from before a restart. Peers that the application adds itself, and the contacts of
 /// its joins, are admitted while there is room, but count towards the shares. Loopback is exempt: a
 /// party that can connect from loopback can do worse, and networks on one machine work without
 /// configuration. A table without a limit has only one share: at most 1,024 unverified peers.
@@ -61,7 +61,7 @@ impl Default for Shares {
 }
 
 /// The unit of ownership: an address, or the /64 of an IPv6 subscriber.
-pub(super) fn address_of(host: &Host) -> Host {
+pub(crate) fn address_of(host: &Host) -> Host {
     match host {
         Host::Ip(ip) => Host::Ip(masked(*ip, 32, 64)),
         Host::Name(name) => Host::Name(name.to_ascii_lowercase().into()),
@@ -69,7 +69,7 @@ pub(super) fn address_of(host: &Host) -> Host {
 }
 
 /// The network of an address.
-pub(super) fn network_of(host: &Host) -> Option<IpAddr> {
+pub(crate) fn network_of(host: &Host) -> Option<IpAddr> {
     match host {
         Host::Ip(ip) => Some(masked(*ip, 24, 48)),
         Host::Name(_) => None,
@@ -110,7 +110,7 @@ impl Shares {
     }
 
     fn is_newcomer(&self, entry: &PeerEntry, now: Instant) -> bool {
-        *entry.learned() == Learned::Joined
+        entry.learned().came_by_itself()
             && entry
                 .verified()
                 .is_none_or(|since| now.saturating_duration_since(since) < self.newcomer_for)
@@ -265,7 +265,11 @@ impl Shares {
 const fn is_shared(learned: &Learned) -> bool {
     matches!(
         learned,
-        Learned::Joined | Learned::Listed { .. } | Learned::Nearby | Learned::Remembered
+        Learned::Joined
+            | Learned::Listed { .. }
+            | Learned::Nearby
+            | Learned::Remembered
+            | Learned::Neighbor
     )
 }
 

@@ -30,9 +30,10 @@ mod passive;
 mod receive;
 mod shuffle;
 mod tick;
+mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::overlay) mod tests;
 
 use std::{fmt::Debug, hash::Hash};
 
@@ -41,6 +42,7 @@ pub use self::{
     events::{DownReason, ViewsEvent, ViewsOutput},
     machine::Views,
     message::{MAX_SAMPLE, MAX_SHUFFLE, MAX_WALK, Priority, ViewsMessage},
+    wire::{MAX_MESSAGE, MAX_TOPIC, NBR},
 };
 
 /// The name of a node, as the machine needs it: any cheap value that can be compared.

@@ -28,7 +28,7 @@ impl Origin {
 
 impl From<&Learned> for Origin {
     fn from(learned: &Learned) -> Self {
-        if *learned == Learned::Joined { Self::Joined } else { Self::Own }
+        if learned.came_by_itself() { Self::Joined } else { Self::Own }
     }
 }
 

@@ -30,6 +30,7 @@ pub struct JoinReport {
     pub(super) refused: Vec<(Address, JoinFailure)>,
     pub(super) failed: Vec<(Address, JoinFailure)>,
     pub(super) elsewhere: Vec<(PeerInfo, Address)>,
+    pub(super) neighbor: Option<PeerInfo>,
     pub(super) asked: usize,
     pub(super) end: JoinEnd,
 }
@@ -48,6 +49,7 @@ impl JoinReport {
             refused: Vec::new(),
             failed: Vec::new(),
             elsewhere: Vec::new(),
+            neighbor: None,
             asked: 0,
             end: JoinEnd::Complete,
         }
@@ -69,6 +71,14 @@ impl JoinReport {
         self.listed_by.push(by);
     }
 
+    /// Notes a peer that was added to the table because it became a neighbour meanwhile.
+    #[cfg(feature = "gossip")]
+    pub(crate) fn note_added(&mut self, peer: PeerInfo) {
+        if !self.added.contains(&peer) {
+            self.added.push(peer);
+        }
+    }
+
     /// The peers that were added to the own table.
     #[must_use]
     pub fn added(&self) -> &[PeerInfo] {
@@ -81,6 +91,20 @@ impl JoinReport {
     #[must_use]
     pub fn listed_by(&self) -> &[PeerInfo] {
         &self.listed_by
+    }
+
+    /// Notes the neighbour by which this node has entered the network.
+    #[cfg(feature = "gossip")]
+    pub(crate) fn note_neighbor(&mut self, neighbor: PeerInfo) {
+        self.neighbor = Some(neighbor);
+    }
+
+    /// The node that took this one in as a neighbour (feature `gossip`), even if its table has no
+    /// room: the contact, or a node that the contact named. `None` if the walk was over first, or
+    /// if this node keeps no neighbours.
+    #[must_use]
+    pub const fn neighbor(&self) -> Option<&PeerInfo> {
+        self.neighbor.as_ref()
     }
 
     /// The nodes that were asked to add this one and did not, each with the reason in its last

@@ -17,7 +17,6 @@
 //! another version is not understood, and its asker gets no answer. Nodes share no clock: a record
 //! says how much longer it is valid.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -25,6 +24,7 @@ use crate::{
     overlay::{
         PeerId, PeerInfo,
         kademlia::{Key, Record},
+        versioned,
     },
 };
 
@@ -120,18 +120,12 @@ pub struct Response {
 }
 
 fn encode(message: &impl Serialize) -> Option<Frame> {
-    let data = postcard::to_extend(message, vec![VERSION]).ok()?;
-    (data.len() <= MAX_MESSAGE).then(|| Frame::new(KAD, data))
+    versioned::encode(VERSION, message, MAX_MESSAGE).map(|data| Frame::new(KAD, data))
 }
 
 fn decode<'a, T: Deserialize<'a>>(frame: &'a Frame) -> Option<T> {
-    let data: &Bytes = frame.data();
-    if frame.code() != KAD || data.len() > MAX_MESSAGE {
-        return None;
-    }
-    let (version, rest) = data.split_first()?;
-    let (message, rest) = postcard::take_from_bytes(rest).ok().filter(|_| *version == VERSION)?;
-    rest.is_empty().then_some(message)
+    let is_own = frame.code() == KAD;
+    is_own.then(|| versioned::decode(VERSION, frame.data(), MAX_MESSAGE)).flatten()
 }
 
 impl Request {

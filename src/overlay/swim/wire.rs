@@ -6,12 +6,13 @@ use foca::{Codec, Header, Member, Message, PostcardCodec};
 use serde::{Deserialize, Serialize};
 
 use super::{config::MAX_DATAGRAM, identity::Identity};
+use crate::overlay::versioned;
 
 /// The version of the format: the first byte.
 const VERSION: u8 = 1;
 
-/// The maximum overhead around a datagram of the engine.
-const ENVELOPE: usize = 1 << 10;
+/// The maximum length of a message: a datagram of the engine, and what is around it.
+const LONGEST: usize = MAX_DATAGRAM + (1 << 10);
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Said<'a> {
@@ -50,22 +51,18 @@ pub enum SwimRefused {
 
 impl Said<'_> {
     pub(super) fn encode(&self) -> Option<Bytes> {
-        postcard::to_extend(self, vec![VERSION]).ok().map(Bytes::from)
+        versioned::encode(VERSION, self, LONGEST).map(Bytes::from)
     }
 }
 
 pub(super) fn decode(data: &[u8]) -> Result<Said<'_>, SwimRefused> {
-    let Some((&VERSION, rest)) = data.split_first() else { return Err(SwimRefused::Malformed) };
-    if rest.len() > MAX_DATAGRAM + ENVELOPE {
-        return Err(SwimRefused::Malformed);
-    }
-    let (said, rest) = postcard::take_from_bytes(rest).map_err(|_| SwimRefused::Malformed)?;
+    let said = versioned::decode(VERSION, data, LONGEST).ok_or(SwimRefused::Malformed)?;
     let possible = match &said {
         Said::Gossip(_) => true,
         Said::Ask { asker, about, .. } => asker.is_possible() && about.is_possible(),
         Said::Here { who, .. } => who.is_possible(),
     };
-    if possible && rest.is_empty() { Ok(said) } else { Err(SwimRefused::Malformed) }
+    if possible { Ok(said) } else { Err(SwimRefused::Malformed) }
 }
 
 /// A decoded datagram of the engine.

@@ -9,7 +9,9 @@ pub struct ViewsConfig {
     pub active_limit: usize,
     /// The number of neighbours below which the node asks for more. 6.
     pub active_target: usize,
-    /// The maximum number of passive peers. 48.
+    /// The maximum number of passive peers. If a share of the network fails at once, a node is alone
+    /// if all its passive peers are in this share: after the loss of 95 %, each 700th node with 128
+    /// of them, and each 12th with 48. 128.
     pub passive_limit: usize,
     /// The length of the walk that spreads a joining node. 6.
     pub active_walk: u8,
@@ -46,7 +48,7 @@ impl Default for ViewsConfig {
         Self {
             active_limit: 8,
             active_target: 6,
-            passive_limit: 48,
+            passive_limit: 128,
             active_walk: 6,
             passive_walk: 3,
             shuffle_walk: 6,

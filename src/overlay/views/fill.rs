@@ -18,10 +18,13 @@ impl<P: PeerKey> Views<P> {
         }
         while self.wants_more() {
             let urgent = self.active.len() < self.config.few();
+            let alone = self.active.is_empty();
             let may = |peer: &P, group| {
                 !self.asked.contains_key(peer)
                     && self.group_has_room(group)
-                    && !self.flaps.is_barred(peer, now)
+                    && !self.flaps.is_dropped(peer, now)
+                    && (alone || !self.flaps.is_barred(peer, now))
+                    && (alone || !self.full.is_barred(peer, now))
             };
             let mut candidates = self.passive.candidates(now, may);
             let Some(peer) = self.dice.take(&mut candidates) else { break };

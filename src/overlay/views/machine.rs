@@ -102,6 +102,9 @@ pub struct Views<P> {
     pub(super) lost: IndexMap<P, Retry>,
     pub(super) contacts: IndexMap<P, Retry>,
     pub(super) flaps: Flaps<P>,
+    /// Neighbours that have ended the relation. They are not asked again at once: a node with little
+    /// room takes in one after the other.
+    pub(super) full: Flaps<P>,
     /// When lost neighbours came back by eviction of others.
     pub(super) returned: VecDeque<Instant>,
     pub(super) came: u64,
@@ -133,6 +136,7 @@ impl<P: PeerKey> Views<P> {
             lost: IndexMap::new(),
             contacts: IndexMap::new(),
             flaps: Flaps::new(),
+            full: Flaps::new(),
             returned: VecDeque::new(),
             came: 0,
             shuffles: 0,
@@ -187,6 +191,27 @@ impl<P: PeerKey> Views<P> {
         }
     }
 
+    /// Enters the network of a contact: asks it to become a neighbour, also if the node has
+    /// neighbours. It is a [contact](Self::add_contact) from then on.
+    pub fn join(&mut self, contact: P, now: Instant) {
+        self.add_contact(contact.clone(), now);
+        let knows = self.active.contains_key(&contact) || self.asked.contains_key(&contact);
+        if contact != self.me && !knows && !self.left {
+            self.ask(contact, Purpose::Join, now);
+        }
+    }
+
+    /// Answers a peer that asks to become a neighbour and may not.
+    pub fn refuse(&mut self, stranger: &P) {
+        self.send(stranger.clone(), ViewsMessage::Refuse { peers: Vec::new() });
+    }
+
+    /// Whether the node looks for more neighbours.
+    #[must_use]
+    pub fn wants_neighbors(&self) -> bool {
+        !self.left && self.active.len() < self.config.active_target
+    }
+
     /// Adds a passive peer that the driver knows from elsewhere, for example from a saved table.
     pub fn add_passive(&mut self, peer: P) {
         self.learn(vec![peer], None, Vec::new());
@@ -204,9 +229,10 @@ impl<P: PeerKey> Views<P> {
         }
     }
 
-    /// Drops a neighbour that misbehaves. It cannot become a neighbour for a minute.
-    pub fn drop_peer(&mut self, peer: &P, now: Instant) {
-        self.flaps.bar(peer, now);
+    /// Drops a neighbour, for example because it misbehaves. It cannot become a neighbour again for
+    /// this time.
+    pub fn drop_peer(&mut self, peer: &P, time: Duration, now: Instant) {
+        self.flaps.bar(peer, time, now);
         self.passive.remove(peer);
         self.lost.swap_remove(peer);
         if self.active.contains_key(peer) {
@@ -226,6 +252,12 @@ impl<P: PeerKey> Views<P> {
         self.asked.clear();
         self.lost.clear();
         self.contacts.clear();
+    }
+
+    /// Whether the node [has left](Self::leave).
+    #[must_use]
+    pub const fn has_left(&self) -> bool {
+        self.left
     }
 
     pub(super) fn send(&mut self, to: P, message: ViewsMessage<P>) {

@@ -1,5 +1,7 @@
 //! The messages of the views.
 
+use serde::{Deserialize, Serialize};
+
 /// The maximum number of peers in the sample of an answer.
 pub const MAX_SAMPLE: usize = 4;
 
@@ -10,7 +12,7 @@ pub const MAX_SHUFFLE: usize = 16;
 pub const MAX_WALK: u8 = 8;
 
 /// The priority of a request to become a neighbour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Priority {
     /// The request is accepted if there is room.
     Low,
@@ -19,7 +21,7 @@ pub enum Priority {
 }
 
 /// A message between two nodes about their views.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ViewsMessage<P> {
     /// The sender enters the network. The receiver becomes its neighbour and introduces it.
@@ -71,4 +73,27 @@ pub enum ViewsMessage<P> {
         /// The sample.
         peers: Vec<P>,
     },
+}
+
+impl<P> ViewsMessage<P> {
+    /// The peers that the message names, beside its sender.
+    pub fn names(&self) -> impl Iterator<Item = &P> {
+        let (one, more): (Option<&P>, &[P]) = match self {
+            Self::Join | Self::Neighbor { .. } | Self::Leave => (None, &[]),
+            Self::ForwardJoin { joiner, .. } => (Some(joiner), &[]),
+            Self::Accept { peers } | Self::Refuse { peers } | Self::Disconnect { peers } => {
+                (None, peers)
+            }
+            Self::Shuffle { origin, peers, .. } => (Some(origin), peers),
+            Self::ShuffleReply { peers, .. } => (None, peers),
+        };
+        one.into_iter().chain(more)
+    }
+
+    /// Whether it is worth a dial if there is no link with its receiver. The others are for
+    /// neighbours, which have a link.
+    #[must_use]
+    pub const fn may_dial(&self) -> bool {
+        matches!(self, Self::Join | Self::Neighbor { .. } | Self::ShuffleReply { .. })
+    }
 }

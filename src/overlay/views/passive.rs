@@ -13,7 +13,8 @@ use crate::{
 };
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Short, so that a node which has lost all its neighbours is not alone for long.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 struct Entry<P> {

@@ -66,6 +66,7 @@ impl<P: PeerKey> Views<P> {
             ViewsMessage::Disconnect { peers } => {
                 if self.active.contains_key(from) {
                     self.learn_from(from, peers, MAX_SAMPLE);
+                    self.full.broke(from, now);
                     self.down(from, DownReason::Disconnected, now);
                     self.learn(vec![from.clone()], None, Vec::new());
                     self.passive.refused(from, now);
@@ -147,6 +148,10 @@ impl<P: PeerKey> Views<P> {
     }
 
     fn on_join(&mut self, from: &P, now: Instant) {
+        if self.flaps.is_dropped(from, now) {
+            self.refuse(from);
+            return;
+        }
         let again = self.active.contains_key(from);
         let others: Vec<_> = self.active.keys().filter(|peer| *peer != from).cloned().collect();
         self.accept(from, now);
@@ -185,8 +190,11 @@ impl<P: PeerKey> Views<P> {
 
     fn on_neighbor(&mut self, from: &P, priority: Priority, now: Instant) {
         let fits = self.has_room() && self.group_has_room((self.group)(from));
-        let barred = self.flaps.is_barred(from, now) && !self.active.is_empty();
         let takes = fits || priority == Priority::High;
+        // A peer whose link breaks often may come back where it takes the place of no other.
+        let welcome = self.active.is_empty() || (fits && priority == Priority::High);
+        let barred =
+            self.flaps.is_dropped(from, now) || (self.flaps.is_barred(from, now) && !welcome);
         if self.active.contains_key(from) || (takes && !barred) {
             self.accept(from, now);
         } else {
@@ -204,6 +212,13 @@ impl<P: PeerKey> Views<P> {
         let purpose = self.asked.swap_remove(from).map(|asked| asked.purpose);
         let room = self.has_room() && self.group_has_room((self.group)(from));
         let takes = match purpose {
+            None if room => {
+                // It may answer a request before this node was dropped, and not know of the relation.
+                if self.asked.len() < self.config.active_limit.saturating_mul(2) {
+                    self.ask(from.clone(), Purpose::Walk, now);
+                }
+                return;
+            }
             _ if room => true,
             Some(Purpose::Join | Purpose::Walk | Purpose::Fill(true)) => true,
             Some(Purpose::Return) if may_return(&mut self.returned, &self.config, now) => {

@@ -1,0 +1,116 @@
+//! The messages that are kept for neighbours that miss them.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use indexmap::IndexMap;
+
+use crate::{
+    overlay::{
+        trees::{MessageId, TreesConfig, TreesMessage},
+        views::PeerKey,
+    },
+    time::Later,
+};
+
+#[derive(Debug)]
+pub(super) struct KeptMessage<P> {
+    pub(super) payload: Bytes,
+    pub(super) proof: Bytes,
+    pub(super) hops: u8,
+    /// The neighbour that sent it first. `None` if it is this node's own.
+    pub(super) from: Option<P>,
+    /// Whether it was grafted, so that a second copy from the same neighbour is no offence.
+    pub(super) grafted: bool,
+}
+
+impl<P: PeerKey> KeptMessage<P> {
+    pub(super) fn to_message(&self, id: &MessageId<P>, hops: u8) -> TreesMessage<P> {
+        let (payload, proof) = (self.payload.clone(), self.proof.clone());
+        TreesMessage::Payload { id: id.clone(), hops, payload, proof }
+    }
+
+    fn size(&self) -> usize {
+        self.payload.len().saturating_add(self.proof.len())
+    }
+}
+
+/// Messages in the order of their arrival, bounded by count, bytes and time.
+#[derive(Debug)]
+pub(super) struct Kept<P> {
+    messages: IndexMap<MessageId<P>, KeptMessage<P>>,
+    order: VecDeque<(Instant, MessageId<P>)>,
+    bytes: usize,
+    count_limit: usize,
+    bytes_limit: usize,
+    keep_for: Duration,
+}
+
+impl<P: PeerKey> Kept<P> {
+    pub(super) fn new(config: &TreesConfig) -> Self {
+        Self {
+            messages: IndexMap::new(),
+            order: VecDeque::new(),
+            bytes: 0,
+            count_limit: config.kept_count,
+            bytes_limit: config.kept_bytes,
+            keep_for: config.keep_for,
+        }
+    }
+
+    pub(super) fn insert(&mut self, id: MessageId<P>, message: KeptMessage<P>, now: Instant) {
+        if self.messages.contains_key(&id) {
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(message.size());
+        self.order.push_back((now, id.clone()));
+        self.messages.insert(id, message);
+        while self.messages.len() > self.count_limit || self.bytes > self.bytes_limit {
+            self.remove_first();
+        }
+    }
+
+    fn remove_first(&mut self) {
+        if let Some((_, id)) = self.order.pop_front()
+            && let Some(message) = self.messages.swap_remove(&id)
+        {
+            self.bytes = self.bytes.saturating_sub(message.size());
+        }
+    }
+
+    pub(super) fn get(&self, id: &MessageId<P>) -> Option<&KeptMessage<P>> {
+        self.messages.get(id)
+    }
+
+    /// Notes that another path is used in place of that by which a message came.
+    pub(super) fn replace_source(&mut self, id: &MessageId<P>, from: P, hops: u8) {
+        if let Some(message) = self.messages.get_mut(id) {
+            (message.from, message.hops, message.grafted) = (Some(from), hops, true);
+        }
+    }
+
+    /// Removes what has been kept long enough.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while self.next_expiry().is_some_and(|at| at <= now) {
+            self.remove_first();
+        }
+    }
+
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.order.front().map(|(at, _)| at.later(self.keep_for))
+    }
+
+    /// The latest ids with their hops, at most `limit`, the oldest first.
+    pub(super) fn latest(&self, limit: usize) -> Vec<(MessageId<P>, u8)> {
+        let skipped = self.order.len().saturating_sub(limit);
+        let ids = self.order.iter().skip(skipped);
+        ids.filter_map(|(_, id)| Some((id.clone(), self.messages.get(id)?.hops))).collect()
+    }
+
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.messages.len(), self.bytes)
+    }
+}
