@@ -134,6 +134,18 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
         None
     }
 
+    /// Signs data in the name of the id that it [proves](Self::proves). `None` if ids are only
+    /// claimed, which is the default.
+    fn sign(&self, _data: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Whether the node with this id has [signed](Self::sign) the data. By default every node has,
+    /// because ids are only claimed.
+    fn verify(&self, _id: &PeerId, _data: &[u8], _signature: &[u8]) -> bool {
+        true
+    }
+
     /// Checks that its options are within their bounds. Called at the start of the node, which
     /// fails on an error. By default it succeeds.
     ///

@@ -247,6 +247,14 @@ impl Transport for TlsTransport {
         Some(self.id())
     }
 
+    fn sign(&self, data: &[u8]) -> Option<Vec<u8>> {
+        Some(self.handshakes.identity.sign(data))
+    }
+
+    fn verify(&self, id: &PeerId, data: &[u8], signature: &[u8]) -> bool {
+        NodeIdentity::verify(id, data, signature)
+    }
+
     fn simulated(&self) -> Option<Simulated> {
         self.inner.simulated()
     }

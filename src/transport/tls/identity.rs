@@ -2,7 +2,10 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use ring::rand::{SecureRandom, SystemRandom};
+use ring::{
+    rand::{SecureRandom, SystemRandom},
+    signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey},
+};
 use rustls::{
     crypto::ring::sign::any_eddsa_type,
     pki_types::{CertificateDer, PrivatePkcs8KeyDer},
@@ -43,6 +46,7 @@ pub struct NodeIdentity {
     id: PeerId,
     seed: Arc<Zeroizing<[u8; SEED_LEN]>>,
     key: Arc<CertifiedKey>,
+    signing: Arc<Ed25519KeyPair>,
 }
 
 impl fmt::Debug for NodeIdentity {
@@ -119,6 +123,34 @@ impl NodeIdentity {
         &self.id
     }
 
+    /// Signs data with the key (Ed25519, RFC 8032): 64 bytes that everyone who knows the
+    /// [id](Self::id) can [verify](Self::verify).
+    ///
+    /// A signature proves no more than that the key was used on these bytes: begin them with what
+    /// they are for, so that a signature for one purpose does not serve another one.
+    ///
+    /// ```
+    /// use actix_peer::transport::tls::NodeIdentity;
+    ///
+    /// let ada = NodeIdentity::generate()?;
+    /// let signature = ada.sign(b"chat: hello");
+    /// assert!(NodeIdentity::verify(ada.id(), b"chat: hello", &signature));
+    /// assert!(!NodeIdentity::verify(ada.id(), b"chat: hallo", &signature));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn sign(&self, data: &[u8]) -> Vec<u8> {
+        self.signing.sign(data).as_ref().to_vec()
+    }
+
+    /// Whether the node with this id has [signed](Self::sign) the data. False as well for an id that
+    /// is no key.
+    #[must_use]
+    pub fn verify(id: &PeerId, data: &[u8], signature: &[u8]) -> bool {
+        let key = key_of(id);
+        key.is_some_and(|key| UnparsedPublicKey::new(&ED25519, key).verify(data, signature).is_ok())
+    }
+
     /// The same identity for the same name, in every run. Only for tests: everyone can derive it.
     ///
     /// # Panics
@@ -137,10 +169,11 @@ impl NodeIdentity {
     fn from_seed(seed: Zeroizing<[u8; SEED_LEN]>) -> Option<Self> {
         let pkcs8: Zeroizing<[u8; PKCS8_LEN]> = pem::pkcs8(&seed);
         let key = any_eddsa_type(&PrivatePkcs8KeyDer::from(&pkcs8[..])).ok()?;
+        let signing = Arc::new(Ed25519KeyPair::from_seed_unchecked(&seed[..]).ok()?);
         let public = key.public_key()?.as_ref().to_vec();
         let id = id_of(&public)?;
         let key = Arc::new(CertifiedKey::new(vec![CertificateDer::from(public)], key));
-        Some(Self { id, seed: Arc::new(seed), key })
+        Some(Self { id, seed: Arc::new(seed), key, signing })
     }
 
     /// The key for the TLS library, with the public key in place of a certificate (RFC 7250).
@@ -159,6 +192,14 @@ pub(super) fn id_of(spki: &[u8]) -> Option<PeerId> {
     text?.parse().ok()
 }
 
+/// The key that is an id. `None` if the id is no key.
+fn key_of(id: &PeerId) -> Option<[u8; PUBLIC_LEN]> {
+    let text = id.as_str();
+    let byte = |at: usize| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok();
+    let key: Option<Vec<u8>> = (0..PUBLIC_LEN).map(byte).collect();
+    key.filter(|_| id.is_key())?.try_into().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +211,20 @@ mod tests {
     fn seed() -> Zeroizing<[u8; SEED_LEN]> {
         let byte = |at: usize| u8::from_str_radix(&SEED[2 * at..2 * at + 2], 16).unwrap();
         Zeroizing::new(std::array::from_fn(byte))
+    }
+
+    #[test]
+    fn the_signature_of_nothing_is_that_of_rfc_8032_and_belongs_to_this_key_and_data_only() {
+        let (ada, bob) =
+            (NodeIdentity::from_seed(seed()).unwrap(), NodeIdentity::generate().unwrap());
+        let signature = ada.sign(b"");
+        assert_eq!(signature[..4], [0xe5, 0x56, 0x43, 0x00]);
+        assert_eq!(signature[60..], [0x8e, 0x7a, 0x10, 0x0b]);
+        assert!(NodeIdentity::verify(ada.id(), b"", &signature));
+        assert!(!NodeIdentity::verify(bob.id(), b"", &signature));
+        assert!(!NodeIdentity::verify(ada.id(), b"x", &signature));
+        assert!(!NodeIdentity::verify(ada.id(), b"", &signature[1..]));
+        assert!(!NodeIdentity::verify(&"ada".parse().unwrap(), b"", &signature));
     }
 
     #[test]
