@@ -59,11 +59,11 @@
 //!
 //! # Features
 //!
-//! `content` and `kademlia` are on by default.
+//! `content`, `gossip` and `kademlia` are on by default.
 //!
 //! - `content`: content that moves in parts, with digests (`content`).
-//! - `gossip`: the machine that keeps a few neighbours for each node of a large network
-//!   (`overlay::views`). No node drives it yet.
+//! - `gossip`: neighbours, so that no node of a large network is left alone, and broadcast over them
+//!   (`overlay::views`, `overlay::trees`).
 //! - `json`: typed messages as JSON.
 //! - `kademlia`: k-buckets and look-ups (`overlay::kademlia`).
 //! - `tls`: mutual TLS with keys as ids (`transport::tls`).

@@ -175,11 +175,19 @@ pub(crate) struct Node {
     pub(crate) silent: AtomicBool,
     pub(crate) paused: watch::Sender<bool>,
     pub(crate) joined: AtomicBool,
+    /// Whether the application has left the network, and has not joined again.
+    pub(crate) left: AtomicBool,
+    /// The number of links that the application wants open at all times, and of those that are.
+    pub(crate) kept_links: AtomicUsize,
+    pub(crate) kept_links_open: AtomicUsize,
     /// The contacts by which it tries to join in the background.
     pub(crate) joins: Joins,
     /// The state of the Kademlia service, in a type of its own.
     #[cfg(feature = "kademlia")]
     pub(crate) kademlia: std::sync::OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
+    /// The neighbours of the node, in a type of its own.
+    #[cfg(feature = "gossip")]
+    pub(crate) neighbors: std::sync::OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
     pub(crate) open_in: AtomicUsize,
     pub(crate) open_out: AtomicUsize,
     /// The members of the network.
@@ -250,9 +258,14 @@ impl Node {
             silent: AtomicBool::new(false),
             paused: watch::Sender::new(false),
             joined: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            kept_links: AtomicUsize::new(0),
+            kept_links_open: AtomicUsize::new(0),
             joins: Joins::default(),
             #[cfg(feature = "kademlia")]
             kademlia: std::sync::OnceLock::new(),
+            #[cfg(feature = "gossip")]
+            neighbors: std::sync::OnceLock::new(),
             open_in: AtomicUsize::new(0),
             open_out: AtomicUsize::new(0),
             #[cfg(feature = "swim")]

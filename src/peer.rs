@@ -1,18 +1,21 @@
 //! Layer 13: the node, with its handle, its options and the actors that it consists of.
 
 // The parts import each other in one direction, which `tests/docs/parts.rs` checks. From the lowest
-// to the highest: asking, route, supervision; table; maintenance; verification, swim; joining;
-// stabilizer; discovery; listener, status, stop; actor and handle, which import each other;
+// to the highest: asking, route, supervision; table; maintenance; kept_links, verification, swim;
+// gossip; joining; stabilizer; discovery; listener, status, stop; actor and handle, which import each other;
 // kademlia, messages, metrics, sending; builder; sim.
 mod actor;
 mod asking;
 mod builder;
 mod discovery;
 mod error;
+#[cfg(feature = "gossip")]
+mod gossip;
 mod handle;
 mod joining;
 #[cfg(feature = "kademlia")]
 mod kademlia;
+mod kept_links;
 mod listener;
 mod maintenance;
 pub mod messages;
@@ -44,7 +47,7 @@ pub use self::{
     builder::{Builder, MAX_WORKERS},
     discovery::address_book::AddressBookConfig,
     error::{RegisterError, StartError},
-    handle::{Peer, WeakPeer, registration::Registration},
+    handle::{Peer, WeakPeer, neighbors::Neighbor, registration::Registration},
     joining::JoinError,
     listener::ListenerActor,
     maintenance::StabilizerActor,
@@ -52,4 +55,10 @@ pub use self::{
     status::Status,
     stop::StopReport,
     table::{NodeDown, PeerListActor, Peers},
+};
+#[cfg(feature = "gossip")]
+#[cfg_attr(docsrs, doc(cfg(feature = "gossip")))]
+pub use self::{
+    gossip::GossipConfig,
+    sending::{BroadcastError, MAX_BROADCAST},
 };

@@ -39,6 +39,17 @@ pub enum Via {
         /// The nodes on the path, the origin first.
         path: Vec<PeerId>,
     },
+    /// Broadcast to all nodes ([`Peer::broadcast`](crate::Peer::broadcast)), and passed on by a
+    /// neighbour.
+    Broadcast {
+        /// The node that published the message, where it says that it listens.
+        author: PeerInfo,
+        /// The number of the message among those that the author has published since its start.
+        sequence: u64,
+        /// Whether a later message of the author was handled before, or this one was reported as
+        /// missed.
+        late: bool,
+    },
 }
 
 /// What is known about the sender of a request. Cheap to clone.
@@ -125,7 +136,16 @@ impl Sender {
         Self::new(address, identity, Via::Routed { origin, path })
     }
 
-    /// The remote address of the connection. The port is that of the connection, not the one on
+    /// The sender of a broadcast. The author is proven if it has signed the message.
+    #[cfg(feature = "gossip")]
+    pub(crate) fn broadcast(author: PeerInfo, (sequence, late): (u64, bool), proven: bool) -> Self {
+        let id = author.id().clone();
+        let identity = if proven { Identity::Proven(id) } else { Identity::Claimed(id) };
+        Self::new(author.address().clone(), identity, Via::Broadcast { author, sequence, late })
+    }
+
+    /// The remote address of the connection; of a broadcast, the address that the author claims. The
+    /// port is that of the connection, not the one on
     /// which the sender listens.
     #[must_use]
     pub fn address(&self) -> &Address {
@@ -165,7 +185,7 @@ impl Sender {
     pub fn path(&self) -> &[PeerId] {
         match &self.0.via {
             Via::Routed { path, .. } => path,
-            Via::Classic | Via::Link => &[],
+            Via::Classic | Via::Link | Via::Broadcast { .. } => &[],
         }
     }
 

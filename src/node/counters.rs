@@ -165,6 +165,17 @@ counters! {
     membership_refused,
     /// Messages to members that were dropped: no link in time, or too many were waiting.
     membership_dropped,
+    /// Messages to neighbours that were dropped: no link in time, or too many were waiting.
+    gossip_dropped,
+    /// Broadcasts that were published here.
+    broadcasts_out,
+    /// Broadcasts of other nodes that were handed to a handler.
+    broadcasts_in,
+    /// Broadcasts of other nodes that no handler received: there is none, it has stopped, or it had
+    /// no room.
+    broadcasts_unhandled,
+    /// Broadcasts that were not passed on, because their author has not signed them.
+    broadcasts_forged,
     /// Events that were dropped because the mailbox of a subscriber was full.
     events_dropped,
     /// Times that a thread of the node was blocked for seconds.

@@ -160,6 +160,17 @@ pub enum PeerEvent {
         /// Whether the node retries in the background. If not, the application has to join again.
         again: bool,
     },
+    /// The node has been without a neighbour for some seconds (feature `gossip`). It asks its
+    /// contacts, and the peers that it lists, until it has one.
+    Alone,
+    /// Broadcasts did not reach the handlers of this node (feature `gossip`): they did not come in
+    /// time, or this node had no room for them.
+    BroadcastsMissed {
+        /// The author.
+        author: PeerId,
+        /// The number of messages.
+        messages: u64,
+    },
     /// A link with another node was opened.
     LinkOpened {
         /// The other node, as it describes itself.

@@ -12,6 +12,8 @@ mod descriptors;
 ))]
 mod ends;
 mod every;
+#[cfg(feature = "gossip")]
+mod gossip;
 pub(crate) mod handlers;
 #[cfg(feature = "kademlia")]
 mod kademlia;
@@ -30,6 +32,8 @@ use tokio::runtime::Handle;
 use self::{every::Closure, handlers::Entry};
 #[cfg(feature = "test-utils")]
 use crate::node::WallClock;
+#[cfg(feature = "gossip")]
+use crate::peer::gossip::{Gossip, GossipConfig};
 use crate::{
     connection::Connections,
     frame::TypeCode,
@@ -42,7 +46,8 @@ use crate::{
     peer::{
         Peer, Peers, StartError,
         actor::{Parts, PeerActor},
-        joining::{JoinRetries, RejoinContacts},
+        joining::{GivenContacts, JoinRetries, RejoinContacts},
+        kept_links::KeptLinks,
         maintenance::{
             Maintenance, NodeContext, admission::FollowAdmission, bans::EndOfBans,
             watchdog::Watchdog,
@@ -96,8 +101,14 @@ pub struct Builder {
     /// The maintenance of the parts that options of the builder add, at most one of each name.
     parts: Vec<Rc<dyn Maintenance>>,
     events: Vec<Recipient<PeerEvent>>,
+    contacts: Vec<String>,
+    kept_links: Vec<String>,
+    advertise: Option<String>,
     workers: usize,
     outbox: Option<Arc<dyn Outbox>>,
+    /// The options of the neighbours; `None` if the node keeps none.
+    #[cfg(feature = "gossip")]
+    gossip: Option<GossipConfig>,
     #[cfg(feature = "test-utils")]
     wall_clock: Option<WallClock>,
 }
@@ -131,8 +142,13 @@ impl Default for Builder {
             closures: Vec::new(),
             parts: Vec::new(),
             events: Vec::new(),
+            contacts: Vec::new(),
+            kept_links: Vec::new(),
+            advertise: None,
             workers: 0,
             outbox: None,
+            #[cfg(feature = "gossip")]
+            gossip: Some(GossipConfig::default()),
             #[cfg(feature = "test-utils")]
             wall_clock: None,
         }
@@ -169,6 +185,52 @@ impl Builder {
     /// ([`StartError::UnreachableHost`]).
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.host = Some(host.into());
+        self
+    }
+
+    /// The address that the node announces to other nodes, `host:port`, for a node behind a port
+    /// mapping. Default: the [`host`](Self::host), and the port that it listens on. A host that no
+    /// node can reach, such as `0.0.0.0`, is refused by [`start`](Self::start)
+    /// ([`StartError::UnreachableHost`]).
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.advertise = Some(address.into());
+        self
+    }
+
+    /// Keeps a link with this peer open at all times, so that a message to it never waits for a
+    /// dial: `host:port`, or `id host port` for this id only. Can be called for several peers.
+    ///
+    /// A link that has ended is dialled again, after pauses of 1 s to 1 minute. It is not closed
+    /// while nothing is sent over it, nor to make room for others
+    /// ([`Config::max_links`](crate::Config::max_links)). [`Status::kept_links_open`] counts the
+    /// links that are open.
+    ///
+    /// [`Status::kept_links_open`]: crate::peer::Status::kept_links_open
+    pub fn keep_linked(mut self, peer: impl Into<String>) -> Self {
+        self.kept_links.push(peer.into());
+        self
+    }
+
+    /// Keeps no neighbours, whatever the features of the crate are. The node knows what fits into its
+    /// peer table, as a node of the original framework does: in a network that is larger than the
+    /// tables, it may be left alone.
+    pub fn without_gossip(self) -> Self {
+        #[cfg(feature = "gossip")]
+        return Self { gossip: None, ..self };
+        #[cfg(not(feature = "gossip"))]
+        self
+    }
+
+    /// Nodes by which this one joins the network: `host:port` each. Default: none.
+    ///
+    /// They are tried one after the other from the start on, until one takes the node in, and again,
+    /// after pauses of 1 s to 2 minutes, while the node is alone and when it becomes alone later.
+    /// Names are looked up again each time, and all their addresses are tried. The node itself may
+    /// be among them. [`PeerEvent::Joined`] and, for the first try, [`PeerEvent::NotJoined`] report
+    /// the result. A node that has [left](Peer::leave) joins again only by [`join`](Peer::join).
+    pub fn contacts<C: Into<String>>(mut self, contacts: impl IntoIterator<Item = C>) -> Self {
+        self.contacts.extend(contacts.into_iter().map(Into::into));
+        self.needs_well_known = true;
         self
     }
 
@@ -293,11 +355,38 @@ impl Builder {
     /// # Cancel safety
     /// Dropping the future before it is ready leaves nothing running.
     pub async fn start(self) -> Result<Peer, StartError> {
+        #[cfg(feature = "gossip")]
+        let this = self.with_neighbors();
+        #[cfg(not(feature = "gossip"))]
+        let this = self;
+        // Boxed, to keep the future of the caller small.
+        Box::pin(this.start_with_parts()).await
+    }
+
+    /// Adds the part that keeps neighbours, if other nodes can ask this one for its name.
+    #[cfg(feature = "gossip")]
+    fn with_neighbors(mut self) -> Self {
+        match self.gossip.take().filter(|_| self.well_known || self.needs_well_known) {
+            Some(config) => self.part(Gossip::new(config)),
+            None => self,
+        }
+    }
+
+    async fn start_with_parts(self) -> Result<Peer, StartError> {
         self.validate()?;
         self.check_handlers()?;
         let at: Address = self.listen.parse().map_err(|source| {
             StartError::InvalidListenAddress { text: self.listen.clone(), source }
         })?;
+        let contacts =
+            parsed(&self.contacts, |text, source| StartError::InvalidContact { text, source })?;
+        let kept_links =
+            parsed(&self.kept_links, |text, source| StartError::InvalidKeptLink { text, source })?;
+        let advertise = self.advertise.as_deref().map(|text| {
+            let invalid = |source| StartError::InvalidAdvertise { text: text.to_owned(), source };
+            text.parse::<Address>().map_err(invalid)
+        });
+        let advertise = advertise.transpose()?;
         let id = self.id.as_deref().map(str::parse::<PeerId>).transpose()?;
         let id = match (id, self.transport.proves()) {
             (Some(id), Some(key)) if id != *key => {
@@ -319,11 +408,13 @@ impl Builder {
         let listener = self.transport.listen(&at).await;
         let listener = listener.map_err(|source| StartError::listen(at.clone(), source))?;
         let bound = listener.local_address();
-        let host = host.unwrap_or_else(|| self.transport.own_host(&bound));
-        if Scope::of(&host).is_none() {
-            return Err(StartError::UnreachableHost(host));
+        let address = advertise.unwrap_or_else(|| {
+            let host = host.unwrap_or_else(|| self.transport.own_host(&bound));
+            Address::new(host, bound.port())
+        });
+        if Scope::of(address.host()).is_none() {
+            return Err(StartError::UnreachableHost(address.host().clone()));
         }
-        let address = Address::new(host, bound.port());
         let id = id.map_or_else(|| address.to_string().parse(), Ok)?;
         let me = PeerInfo::new(id, address)?;
 
@@ -369,6 +460,10 @@ impl Builder {
         let well_known = self.well_known || self.needs_well_known;
         handlers::register(&node, &peers, self.handlers, well_known);
 
+        let given: [Option<Rc<dyn Maintenance>>; 2] = [
+            (!contacts.is_empty()).then(|| Rc::new(GivenContacts(contacts)) as _),
+            (!kept_links.is_empty()).then(|| Rc::new(KeptLinks(kept_links)) as _),
+        ];
         let mut peer = None;
         PeerActor::create(|ctx: &mut Context<PeerActor>| {
             let handle = Peer::new(
@@ -383,6 +478,7 @@ impl Builder {
             let maintenance: Vec<_> = standard(&context)
                 .into_iter()
                 .chain(self.parts)
+                .chain(given.into_iter().flatten())
                 .chain(self.stabilizers)
                 .chain(closures)
                 .collect();
@@ -408,6 +504,14 @@ impl Builder {
         reliable::replay(&reliable, kept);
         peer.ok_or(StartError::NoArbiter)
     }
+}
+
+fn parsed<T: std::str::FromStr>(
+    texts: &[String],
+    invalid: impl Fn(String, T::Err) -> StartError,
+) -> Result<Vec<T>, StartError> {
+    let parse = |text: &String| text.parse().map_err(|source| invalid(text.clone(), source));
+    texts.iter().map(parse).collect()
 }
 
 /// The maintenance that every node has.

@@ -25,6 +25,32 @@ pub enum StartError {
         /// Why it is invalid.
         source: InvalidAddress,
     },
+    /// A contact is not `host:port` ([`Builder::contacts`](crate::Builder::contacts)).
+    #[error("the contact {text:?} is invalid: {source}")]
+    InvalidContact {
+        /// The given text.
+        text: String,
+        /// Why it is invalid.
+        source: InvalidAddress,
+    },
+    /// The address to announce is not `host:port`
+    /// ([`Builder::advertise`](crate::Builder::advertise)).
+    #[error("cannot announce {text:?}: {source}")]
+    InvalidAdvertise {
+        /// The given text.
+        text: String,
+        /// Why it is invalid.
+        source: InvalidAddress,
+    },
+    /// A peer to keep a link with is neither `host:port` nor `id host port`
+    /// ([`Builder::keep_linked`](crate::Builder::keep_linked)).
+    #[error("cannot keep a link with {text:?}: {source}")]
+    InvalidKeptLink {
+        /// The given text.
+        text: String,
+        /// Why it is invalid.
+        source: InvalidPeerInfo,
+    },
     /// The id is invalid.
     #[error(transparent)]
     InvalidId(#[from] InvalidPeerId),

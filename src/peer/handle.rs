@@ -3,6 +3,7 @@
 mod bans;
 #[cfg(feature = "swim")]
 mod members;
+pub(crate) mod neighbors;
 pub(crate) mod registration;
 
 use std::{

@@ -4,15 +4,28 @@
 mod contacts;
 mod error;
 mod failure;
+mod given;
 pub(crate) mod introductions;
 pub(crate) mod leaving;
 mod retries;
 pub(crate) mod well_known;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+#[cfg(feature = "gossip")]
+use futures::future::{Either, select};
+
+#[cfg(feature = "gossip")]
+use crate::{
+    overlay::{Learned, PeerInfo, PeerList},
+    peer::gossip::enter,
+};
 
 pub use self::error::JoinError;
-pub(crate) use self::{contacts::RejoinContacts, retries::JoinRetries};
+pub(crate) use self::{contacts::RejoinContacts, given::GivenContacts, retries::JoinRetries};
 use crate::{
     frame::{Frame, TypeCode},
     node::PeerEvent,
@@ -101,6 +114,68 @@ async fn walk(
     Ok(report)
 }
 
+/// As [`come_in`], but a node that has neighbours does not ask for another one, which would have to
+/// give up one of its own.
+async fn come_back(
+    node: &Arc<Endpoint>,
+    peers: &Peers,
+    contact: &Address,
+    walked: (JoinConfig, u32),
+) -> Result<Came, NodeDown> {
+    #[cfg(feature = "gossip")]
+    if crate::peer::gossip::is_alone(node) == Some(false) {
+        let report = walk(node, peers, contact.clone(), walked).await?;
+        return Ok(Came::of(contact, report));
+    }
+    come_in(node, peers, contact, walked).await
+}
+
+/// Walks the network, and asks the contact to take this node in as a neighbour. The walk fills the
+/// table; if no node admits this one, the neighbour counts.
+async fn come_in(
+    node: &Arc<Endpoint>,
+    peers: &Peers,
+    contact: &Address,
+    walked: (JoinConfig, u32),
+) -> Result<Came, NodeDown> {
+    #[cfg(feature = "gossip")]
+    let before = peers.list().await?;
+    let walk = walk(node, peers, contact.clone(), walked);
+    #[cfg(not(feature = "gossip"))]
+    let report = walk.await?;
+    #[cfg(feature = "gossip")]
+    let report = match select(Box::pin(walk), Box::pin(enter(node, contact))).await {
+        Either::Left((report, entering)) => {
+            let report = report?;
+            let is_in = !matches!(Came::of(contact, report.clone()), Came::Not { .. });
+            let neighbor = if is_in { None } else { entering.await };
+            with_neighbors(peers, report, &before, neighbor).await?
+        }
+        Either::Right((neighbor, walk)) => {
+            with_neighbors(peers, walk.await?, &before, neighbor).await?
+        }
+    };
+    Ok(Came::of(contact, report))
+}
+
+/// Adds to a report the neighbour that took this node in, and the neighbours that were added to the
+/// table meanwhile.
+#[cfg(feature = "gossip")]
+async fn with_neighbors(
+    peers: &Peers,
+    mut report: JoinReport,
+    before: &PeerList,
+    neighbor: Option<PeerInfo>,
+) -> Result<JoinReport, NodeDown> {
+    let list = peers.list().await?;
+    let came = list.iter().filter(|entry| *entry.learned() == Learned::Neighbor);
+    for entry in came.filter(|entry| !before.contains(entry.info().id())) {
+        report.note_added(entry.info().clone());
+    }
+    neighbor.into_iter().for_each(|neighbor| report.note_neighbor(neighbor));
+    Ok(report)
+}
+
 /// Joins again through a contact that is no longer in the table.
 pub(super) async fn rejoin(
     node: &Arc<Endpoint>,
@@ -108,12 +183,11 @@ pub(super) async fn rejoin(
     contact: Address,
     config: JoinConfig,
 ) -> Result<(), NodeDown> {
-    let report = walk(node, peers, contact.clone(), (config, 0)).await?;
-    match Came::of(&contact, report) {
-        Came::In(report) => {
+    match come_back(node, peers, &contact, (config, 0)).await? {
+        Came::In(report) if !report.added().is_empty() => {
             node.emit(&PeerEvent::Joined { contact, added: report.added().len() });
         }
-        Came::Itself => {}
+        Came::In(_) | Came::Itself => {}
         // The next look at the contacts retries it.
         Came::Not { cause, .. } => {
             tracing::debug!(%contact, %cause, "a contact of a join is still unreachable");
@@ -132,9 +206,10 @@ enum Came {
 impl Came {
     fn of(contact: &Address, report: JoinReport) -> Self {
         let has_enough = matches!(report.end(), JoinEnd::TableFull | JoinEnd::TargetReached);
+        let is_in = !report.listed_by().is_empty() || report.neighbor().is_some();
         if report.end() == JoinEnd::ContactIsSelf {
             Self::Itself
-        } else if has_enough || !report.listed_by().is_empty() {
+        } else if has_enough || is_in {
             Self::In(report)
         } else {
             // A walk without time or without questions asks nothing.
@@ -158,8 +233,8 @@ pub(crate) async fn join(
     config: JoinConfig,
 ) -> Result<JoinReport, JoinError> {
     config.validate_all()?;
-    let report = walk(node, peers, contact.clone(), (config.clone(), 0)).await?;
-    match Came::of(&contact, report) {
+    node.left.store(false, Ordering::Relaxed);
+    match come_in(node, peers, &contact, (config.clone(), 0)).await? {
         Came::Itself => Err(JoinError::ContactIsSelf(contact)),
         Came::In(report) => {
             node.joins.end(&contact);

@@ -8,17 +8,26 @@ pub(crate) mod admission;
 pub(crate) mod bans;
 pub(crate) mod watchdog;
 
-use std::{fmt, panic::AssertUnwindSafe, rc::Rc, sync::Arc};
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    panic::AssertUnwindSafe,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream};
 
 use crate::{
     dispatch::{Route, Serve},
+    fault_points::{FaultPoint, fault_point},
     frame::TypeCode,
     overlay::options::ConfigError,
     peer::{NodeDown, Peers, route::application_route, supervision::Guard},
     session::Endpoint,
+    time::{doubled, part},
 };
 
 /// The parts of a node that a piece of maintenance uses.
@@ -91,6 +100,24 @@ impl Actor for StabilizerActor {
         let run = async move { context.node.drain.run_until_cancelled(piece.run(&context)).await };
         ctx.spawn(run.into_actor(self).map(|_, _, ctx| ctx.stop()));
     }
+}
+
+/// The pause before a try: the first one, doubled with each of `tries`, at most the longest one, and
+/// jitter of up to the same length. It differs from node to node, and is the same for the same node,
+/// so that simulations are reproducible.
+pub(crate) fn back_off(
+    node: &Endpoint,
+    tries: u32,
+    (first, longest): (Duration, Duration),
+) -> Duration {
+    let pause = doubled(first, tries, longest);
+    let mut hasher = DefaultHasher::new();
+    (node.me.id(), tries).hash(&mut hasher);
+    let mut more = u32::try_from(hasher.finish() % 1_000).unwrap_or(0);
+    if fault_point(FaultPoint::JoinPauseLongest) {
+        more = 1_000;
+    }
+    pause.saturating_add(part(pause.saturating_mul(more), 1_000))
 }
 
 /// Runs the jobs that `next` returns side by side, until `next` fails. A job that panics, for

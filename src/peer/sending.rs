@@ -1,11 +1,15 @@
 //! Sending to other nodes: requests, one-way messages, typed messages and routed messages.
 
+#[cfg(feature = "gossip")]
+mod broadcast;
 mod first_hop;
 pub(crate) mod forward;
 mod notify_all;
 mod reliable;
 mod target;
 
+#[cfg(feature = "gossip")]
+pub use self::broadcast::{BroadcastError, MAX_BROADCAST};
 use self::target::ForWhom;
 pub use self::{
     notify_all::NotAllSent,

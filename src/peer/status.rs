@@ -51,6 +51,11 @@ pub struct Status {
     pub dialling: usize,
     /// Classic exchanges that are open, of both sides. Each has a connection of its own.
     pub exchanges: Vec<ConnectionStatus>,
+    /// The number of links that the application wants open at all times
+    /// ([`Builder::keep_linked`](crate::Builder::keep_linked)).
+    pub kept_links: usize,
+    /// The number of these that are open.
+    pub kept_links_open: usize,
     /// Open links.
     pub links: Vec<LinkStatus>,
     /// The codes that have a handler.
@@ -84,6 +89,8 @@ pub(crate) async fn status(node: &Endpoint, connections: &Connections, peers: &P
         outgoing: node.open_out.load(Ordering::Relaxed),
         dialling: node.dialling(),
         exchanges: connections.exchanges(),
+        kept_links: node.kept_links.load(Ordering::Relaxed),
+        kept_links_open: node.kept_links_open.load(Ordering::Relaxed),
         links: node.links.all().iter().map(|line| line.status()).collect(),
         codes: node.routes.codes(),
         counts: node.counters.read(),

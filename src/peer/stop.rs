@@ -51,6 +51,8 @@ const ABORT_TIME: Duration = Duration::from_secs(1);
 async fn goodbye(node: &Arc<Endpoint>, peers: &Peers, begun: Instant, told: &mut usize) {
     #[cfg(feature = "swim")]
     crate::peer::swim::leave(node).await;
+    #[cfg(feature = "gossip")]
+    crate::peer::gossip::leave(node);
     let until = begun.later(node.config.drain_timeout);
     let leaves = node.config.leave_on_stop;
     // A node with a link may list this node even if this node does not list it.

@@ -7,6 +7,8 @@ use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use actix::prelude::{Actor, Addr, Context, Handler, Message, MessageResult};
 use tokio::{runtime::Handle, time::timeout};
 
+#[cfg(feature = "gossip")]
+use crate::overlay::{Host, address_of, network_of};
 use crate::{
     fault_points::{Sometimes, reached},
     message::RequestError,
@@ -226,6 +228,44 @@ impl Peers {
             tell_added(&added, &candidate.info, node);
             note_added(&added);
             added
+        })
+        .await
+    }
+
+    /// Makes room for a neighbour that was `refused`, and was seen at this host. In a full table, of
+    /// the peers that `may_go` and that the application has not added, one that was a neighbour
+    /// earlier goes, or an unverified one, or the one that was not seen for the longest time. If the
+    /// share of its address or network is full, an earlier neighbour of that address or network goes.
+    /// Since earlier neighbours go first, neighbours displace no more others than there are
+    /// neighbours at a time. Returns whether one went.
+    #[cfg(feature = "gossip")]
+    pub(crate) async fn make_room(
+        &self,
+        refused: Added,
+        seen_at: Host,
+        may_go: impl Fn(&PeerInfo) -> bool + Send + Sync + 'static,
+    ) -> Result<bool, NodeDown> {
+        let was_neighbor = |entry: &PeerEntry| *entry.learned() == Learned::Neighbor;
+        self.with(move |table, node| {
+            let able = table.list.iter().filter(|entry| match refused {
+                Added::Full => *entry.learned() != Learned::Manual,
+                Added::TooManyOfAddress => {
+                    was_neighbor(entry) && address_of(entry.seen_at()) == address_of(&seen_at)
+                }
+                Added::TooManyOfNetwork => {
+                    was_neighbor(entry) && network_of(entry.seen_at()) == network_of(&seen_at)
+                }
+                Added::TooManyUnverified => was_neighbor(entry) && entry.verified().is_none(),
+                _ => false,
+            });
+            let oldest = able.filter(|entry| may_go(entry.info())).min_by_key(|entry| {
+                let verified = entry.verified().is_some();
+                (!was_neighbor(entry), verified, entry.last_seen(), entry.added())
+            });
+            let Some(id) = oldest.map(|entry| entry.info().id().clone()) else { return false };
+            node.counters.peers_displaced.one();
+            tell_removed(table.list.remove(&id).as_ref(), Removed::Displaced, node);
+            true
         })
         .await
     }

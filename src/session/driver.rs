@@ -436,7 +436,7 @@ impl Driver {
         }
         let is_over =
             || unused >= config.link_idle_timeout || fault_point(FaultPoint::IdleLinkClosed);
-        if idle && open && is_over() {
+        if idle && open && is_over() && !self.links.is_pinned(self.session.peer.id()) {
             reached(Sometimes::IdleLinkClosed);
             self.links.unlist(&self.session);
             self.session.bye();

@@ -9,6 +9,8 @@ use crate::{
     overlay::{Address, PeerId, PeerInfo},
     session::{Endpoint, reach::reach, send::SendFailure, state::Session, unreached::Unreached},
 };
+#[cfg(feature = "gossip")]
+use crate::{link::Role, overlay::Host};
 
 /// The path of a message.
 pub(crate) enum Path {
@@ -137,6 +139,64 @@ pub(crate) fn try_notify(
 #[cfg(feature = "swim")]
 pub(crate) fn is_open(endpoint: &Endpoint, to: (&Address, Option<&PeerId>)) -> bool {
     endpoint.links.on_open(to, |_| ()).is_some()
+}
+
+/// Whether there is an open link with this peer, opened by either side.
+pub(crate) fn has_link(endpoint: &Endpoint, peer: &PeerInfo) -> bool {
+    endpoint.links.with_peer(peer).is_some()
+}
+
+/// Opens a link, or finds the open one, and returns the peer at its other end.
+pub(crate) async fn open_link(
+    endpoint: &Arc<Endpoint>,
+    to: &Address,
+    whom: Option<&PeerId>,
+) -> Result<PeerInfo, RequestError> {
+    match path(endpoint, (to, whom), Over::Link).await? {
+        Path::Link(session) => Ok(session.peer.clone()),
+        Path::Classic => Err(RequestError::NoLink(to.clone())),
+    }
+}
+
+/// Completes when there is no open link with this peer.
+pub(crate) async fn until_no_link(endpoint: &Endpoint, peer: &PeerInfo) {
+    loop {
+        let mut ended = std::pin::pin!(endpoint.links.link_ended());
+        ended.as_mut().enable();
+        if !has_link(endpoint, peer) {
+            return;
+        }
+        ended.await;
+    }
+}
+
+/// Sends a one-way message without waiting over an open link with this peer. False if there is no
+/// link with credit and room.
+#[cfg(feature = "gossip")]
+pub(crate) fn try_notify_peer(endpoint: &Endpoint, peer: &PeerInfo, frame: &Frame) -> bool {
+    endpoint.links.with_peer(peer).is_some_and(|session| session.try_notify(frame))
+}
+
+/// What the open link with a peer says about it.
+#[cfg(feature = "gossip")]
+#[derive(Clone, Debug)]
+pub(crate) struct Linked {
+    /// The address of the other end.
+    pub(crate) seen_at: Host,
+    pub(crate) proven: bool,
+    /// Whether this node has opened the link, so that it found the peer at its address.
+    pub(crate) found: bool,
+}
+
+/// What the open link with this peer says about it. `None` if there is none.
+#[cfg(feature = "gossip")]
+pub(crate) fn linked(endpoint: &Endpoint, peer: &PeerInfo) -> Option<Linked> {
+    let session = endpoint.links.with_peer(peer)?;
+    Some(Linked {
+        seen_at: session.sender.address().host().clone(),
+        proven: session.sender.proven().is_some(),
+        found: session.role == Role::Dialler,
+    })
 }
 
 /// Sends as many of these one-way messages, from the front, as there is a link with credit and room

@@ -47,6 +47,9 @@ pub(super) struct Pool {
     pub(super) directory: PeerDirectory,
     pub(super) sessions: IndexMap<LinkId, Arc<Session>>,
     pub(super) dials: IndexMap<Address, watch::Receiver<Option<Reached>>>,
+    /// The peers whose links stay open while nothing is sent over them, and how many parts of the
+    /// node want that.
+    pinned: IndexMap<PeerId, usize>,
     /// Whether the node has aborted and opens no further link.
     is_aborted: bool,
 }
@@ -67,6 +70,7 @@ impl LinkPool {
                 directory: PeerDirectory::new(me.id().clone(), config),
                 sessions: IndexMap::new(),
                 dials: IndexMap::new(),
+                pinned: IndexMap::new(),
                 is_aborted: false,
             }),
             open: RwLock::default(),
@@ -192,6 +196,40 @@ impl LinkPool {
         sessions
     }
 
+    /// An open link with this peer, which listens at the same address as `peer`.
+    pub(super) fn with_peer(&self, peer: &PeerInfo) -> Option<Arc<Session>> {
+        if let Some(session) = self.open_session((peer.address(), Some(peer.id()))) {
+            return Some(session);
+        }
+        let pool = self.lock();
+        let is_its = |session: &&Arc<Session>| session.is_open() && session.peer == *peer;
+        pool.sessions.values().filter(is_its).min_by_key(|session| session.id).cloned()
+    }
+
+    /// Keeps the links with a peer open while nothing is sent over them, until the same number of
+    /// calls of [`unpin`](Self::unpin).
+    pub(crate) fn pin(&self, peer: &PeerId) {
+        let mut pool = self.lock();
+        let pins = pool.pinned.entry(peer.clone()).or_default();
+        *pins = pins.saturating_add(1);
+    }
+
+    /// Takes back one [`pin`](Self::pin).
+    pub(crate) fn unpin(&self, peer: &PeerId) {
+        let mut pool = self.lock();
+        if let Some(pins) = pool.pinned.get_mut(peer) {
+            *pins = pins.saturating_sub(1);
+            if *pins == 0 {
+                pool.pinned.swap_remove(peer);
+            }
+        }
+    }
+
+    /// Whether links with this peer stay open while nothing is sent over them.
+    pub(super) fn is_pinned(&self, peer: &PeerId) -> bool {
+        self.lock().pinned.contains_key(peer)
+    }
+
     /// Sends the maximum lengths of messages over all links, if they have changed.
     pub(crate) fn send_lengths(&self) {
         self.all().iter().for_each(|session| session.send_lengths());
@@ -286,7 +324,8 @@ impl Pool {
     pub(super) fn update_directory(&mut self) {
         for session in self.sessions.values() {
             let state = session.lock();
-            let open = usize::from(!session.is_idle(&state));
+            let pinned = self.pinned.contains_key(session.peer.id());
+            let open = usize::from(pinned || !session.is_idle(&state));
             self.directory.busy(session.id, open, state.used.0.into_std());
         }
     }

@@ -145,6 +145,7 @@ fn every_option_that_is_a_number_or_a_time_has_bounds() {
         "src/overlay/swim/config.rs",
         "src/peer/discovery/address_book.rs",
         "src/peer/builder.rs",
+        "src/peer/gossip/config.rs",
         "src/transport/tls.rs",
         "src/transport/tls/handshake.rs",
     ]

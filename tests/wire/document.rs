@@ -475,6 +475,56 @@ fn the_examples_of_routed_messages_are_read_and_written() {
     assert_eq!(fault.to_frame(), frame("forward-fault"));
 }
 
+#[cfg(feature = "gossip")]
+#[test]
+fn the_examples_of_neighbours_are_read_and_written() {
+    use actix_peer::overlay::views::{Priority, ViewsMessage};
+
+    let ada: PeerInfo = "ada 192.0.2.1 9000".parse().unwrap();
+    let bob: PeerInfo = "bob 192.0.2.7 9000".parse().unwrap();
+    let peers = vec![bob];
+    for (name, message) in [
+        ("nbr-join", ViewsMessage::Join),
+        ("nbr-forward-join", ViewsMessage::ForwardJoin { joiner: ada.clone(), walk: 6 }),
+        ("nbr-neighbor", ViewsMessage::Neighbor { priority: Priority::High }),
+        ("nbr-accept", ViewsMessage::Accept { peers: peers.clone() }),
+        ("nbr-refuse", ViewsMessage::Refuse { peers: Vec::new() }),
+        ("nbr-disconnect", ViewsMessage::Disconnect { peers: Vec::new() }),
+        ("nbr-leave", ViewsMessage::Leave),
+        ("nbr-shuffle", ViewsMessage::Shuffle { origin: ada, token: 42, walk: 6, peers }),
+        ("nbr-shuffle-reply", ViewsMessage::ShuffleReply { token: 42, peers: Vec::new() }),
+    ] {
+        assert_eq!(message.encode(""), Some(frame(name)), "{name}");
+        assert_eq!(ViewsMessage::decode(&frame(name)), Some(("", message)), "{name}");
+    }
+}
+
+#[cfg(feature = "gossip")]
+#[test]
+fn the_examples_of_broadcasts_are_read_and_written() {
+    use actix_peer::overlay::trees::{Announced, MessageId, Span, TreesMessage};
+
+    let author: PeerInfo = "ada 192.0.2.1 9000".parse().unwrap();
+    let id = MessageId { author, incarnation: 7, sequence: 5 };
+    let span = |count| Span { first: id.clone(), count };
+    let payload = TreesMessage::Payload {
+        id: id.clone(),
+        hops: 2,
+        payload: "NEWShello".into(),
+        proof: Vec::new().into(),
+    };
+    for (name, message) in [
+        ("bcp-payload", payload),
+        ("bcc-have", TreesMessage::IHave { announced: vec![Announced { span: span(2), hops: 3 }] }),
+        ("bcc-graft", TreesMessage::Graft { spans: vec![span(1)] }),
+        ("bcc-refuse", TreesMessage::Refuse { spans: vec![span(1)] }),
+        ("bcc-prune", TreesMessage::Prune),
+    ] {
+        assert_eq!(message.encode(""), [frame(name)], "{name}");
+        assert_eq!(TreesMessage::decode(&frame(name)), Some(("", message)), "{name}");
+    }
+}
+
 #[cfg(feature = "kademlia")]
 #[test]
 fn the_examples_of_kademlia_are_read_and_written() {

@@ -79,7 +79,7 @@ pub(crate) fn scope_of(node: &Endpoint, host: &Host) -> Scope {
 pub(crate) fn source(sender: &Sender) -> Option<&Host> {
     match sender.via() {
         Via::Classic | Via::Link => Some(sender.address().host()),
-        Via::Routed { .. } => None,
+        Via::Routed { .. } | Via::Broadcast { .. } => None,
     }
 }
 

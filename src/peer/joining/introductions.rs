@@ -9,7 +9,7 @@ use crate::{
     frame::{Frame, TypeCode},
     message::{Outgoing, Over},
     node::{PeerEvent, Refusal},
-    overlay::{AskFailure, Introduced, Listing, ListingReport, PeerId, PeerInfo, WITHIN},
+    overlay::{AskFailure, Introduced, Listing, ListingReport, PeerId, PeerInfo, WITHIN, is_gap},
     peer::{
         NodeDown, Peers,
         asking::{hosts::OwnAddresses, question},
@@ -17,7 +17,7 @@ use crate::{
     },
     session,
     session::Endpoint,
-    time::{now, part},
+    time::{Later, now, part},
 };
 
 /// Asks over the open link, if there is one, and in a classic exchange if that gives no answer.
@@ -28,7 +28,7 @@ pub(crate) async fn ask(
     frame: Frame,
     within: Duration,
 ) -> Result<Vec<Frame>, AskFailure> {
-    let begun = Instant::now();
+    let until = Instant::now().later(within);
     let to = (peer.address(), Some(peer.id()));
     let message = Outgoing::from(frame.clone()).over(Over::Link);
     if let Some(replies) = session::try_request(node, to, &message) {
@@ -37,7 +37,11 @@ pub(crate) async fn ask(
             return Ok(replies);
         }
     }
-    question(node, to, frame, within.saturating_sub(begun.elapsed())).await
+    // A late wake-up means that this node was blocked, and that nothing was read in time.
+    if is_gap(until.into_std(), now()) {
+        return Err(AskFailure::StoodStill);
+    }
+    question(node, to, frame, until.duration_since(Instant::now())).await
 }
 
 /// Emits an event if the state of a peer that this node lists has changed.

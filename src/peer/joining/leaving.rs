@@ -72,7 +72,10 @@ pub(crate) async fn say_goodbye(
 
 /// Leaves the network. The node continues without peers.
 pub(crate) async fn leave(node: &Arc<Endpoint>, peers: &Peers) -> Result<usize, NodeDown> {
+    node.left.store(true, Ordering::Relaxed);
     node.joins.end_all();
+    #[cfg(feature = "gossip")]
+    crate::peer::gossip::leave(node);
     let known = peers.clear().await?;
     let known: Vec<_> = known.iter().map(|entry| entry.info().clone()).collect();
     let over_links = say_goodbye_over_links(node, |peer| known.contains(peer));

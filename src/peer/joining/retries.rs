@@ -1,26 +1,20 @@
 //! Background retries of joins that were answered with "not now".
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::LocalBoxFuture};
 use tokio::time::sleep;
 
-use super::{Came, contacts, walk};
+use super::{Came, come_back, contacts};
 use crate::{
-    fault_points::{FaultPoint, Sometimes, fault_point, reached},
+    fault_points::{Sometimes, reached},
     node::{JoinAgain, PeerEvent},
     overlay::JoinAnswer,
     peer::{
         NodeDown, Peers,
-        maintenance::{Maintenance, NodeContext, run_jobs},
+        maintenance::{Maintenance, NodeContext, back_off, run_jobs},
     },
     session::Endpoint,
-    time::{doubled, part},
 };
 
 /// The first pause. It doubles with each try, and jitter of up to the same length is added.
@@ -55,19 +49,6 @@ impl Maintenance for JoinRetries {
     }
 }
 
-/// The pause differs from node to node, and is the same for the same node, so that simulations are
-/// reproducible.
-fn pause(node: &Endpoint, tries: u32) -> Duration {
-    let pause = doubled(FIRST_PAUSE, tries, LONGEST_PAUSE);
-    let mut hasher = DefaultHasher::new();
-    (node.me.id(), tries).hash(&mut hasher);
-    let mut more = u32::try_from(hasher.finish() % 1_000).unwrap_or(0);
-    if fault_point(FaultPoint::JoinPauseLongest) {
-        more = 1_000;
-    }
-    pause.saturating_add(part(pause.saturating_mul(more), 1_000))
-}
-
 async fn retry(
     node: &Arc<Endpoint>,
     peers: &Peers,
@@ -75,10 +56,9 @@ async fn retry(
 ) -> Result<(), NodeDown> {
     let mut gone = 0;
     for tries in 0.. {
-        sleep(pause(node, tries)).await;
+        sleep(back_off(node, tries, (FIRST_PAUSE, LONGEST_PAUSE))).await;
         reached(Sometimes::JoinRetried);
-        let report = walk(node, peers, contact.clone(), (config.clone(), tries + 1)).await?;
-        match Came::of(contact, report) {
+        match come_back(node, peers, contact, (config.clone(), tries + 1)).await? {
             Came::In(report) => {
                 reached(Sometimes::JoinRetrySucceeded);
                 contacts::joined(peers, contact, config.clone()).await?;

@@ -28,6 +28,9 @@ const CONTACTS: usize = 8;
 /// How often a peer is asked again while other nodes are known.
 const CONTACT_AGAIN: Duration = Duration::from_secs(300);
 
+/// How long a peer that has not answered is not asked again. It may be cut off for a while.
+const SILENT_AGAIN: Duration = Duration::from_secs(30);
+
 /// How often the peer table is checked for peers that are not in the Kademlia table, and nodes that
 /// did not answer are asked again.
 const RETRY: Duration = Duration::from_secs(10);
@@ -127,7 +130,8 @@ impl Dht {
             // Its bucket may be full of others that answer.
             joined |= answer.is_some() && self.knows(&contact);
             if asked.has_room(&contact, now()) {
-                asked.insert(contact, (), now().later(CONTACT_AGAIN), now());
+                let pause = if answer.is_some() { CONTACT_AGAIN } else { SILENT_AGAIN };
+                asked.insert(contact, (), now().later(pause), now());
             }
             if was_alone && joined {
                 break;

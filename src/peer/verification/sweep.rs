@@ -18,7 +18,7 @@ use tokio::time::{sleep, sleep_until};
 use super::ask_name;
 use crate::{
     frame::{Frame, TypeCode},
-    overlay::{ASKED_AFTER, Address, Learned, PeerEntry, PeerId, Verdict, WITHIN},
+    overlay::{ASKED_AFTER, Address, PeerEntry, PeerId, Verdict, WITHIN},
     peer::{
         NodeDown, Peers,
         asking::question,
@@ -65,7 +65,7 @@ impl Maintenance for Verification {
 async fn joined(peers: &Peers, begun: &Begun) -> Result<Vec<PeerEntry>, NodeDown> {
     let unverified = peers.with(|table, _| {
         let joined =
-            |entry: &&PeerEntry| entry.verified().is_none() && *entry.learned() == Learned::Joined;
+            |entry: &&PeerEntry| entry.verified().is_none() && entry.learned().came_by_itself();
         table.list.iter().filter(joined).cloned().collect::<Vec<_>>()
     });
     let mut unverified = unverified.await?;

@@ -1,0 +1,127 @@
+//! Broadcast: publishing, receiving, and delivering to the handlers of this node.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+use super::{Neighbors, serve::sender_of};
+use crate::{
+    dispatch::{Notified, Serve},
+    frame::{Frame, TypeCode},
+    message::{Incoming, MessageGuard, Reply, Sender},
+    node::{PeerEvent, Refusal},
+    overlay::{
+        PeerInfo,
+        trees::{Delivery, MessageId, PublishError, TreesMessage, signed},
+    },
+    session::Endpoint,
+    time::now,
+};
+
+/// The unit in which the room for broadcasts is counted, in bytes.
+const UNIT: usize = 1 << 10;
+
+/// The room for broadcasts that handlers have not finished, in units: 16 MiB.
+pub(super) const ROOM: usize = 16 << 10;
+
+/// The length of a code in front of the data.
+const CODE: usize = 4;
+
+/// Publishes a frame to all nodes of the network. `None` if the node keeps no neighbours.
+pub(crate) fn publish(node: &Endpoint, frame: &Frame) -> Option<Result<u64, PublishError>> {
+    let neighbors = Neighbors::of(node)?;
+    let payload = [&frame.code().as_bytes()[..], frame.data()].concat();
+    let prove = |id: &MessageId<PeerInfo>, payload: &Bytes| {
+        let signature = node.transport.sign(&signed("", id, payload));
+        signature.map_or_else(Bytes::new, Bytes::from)
+    };
+    let published = neighbors.with(|of| of.trees.publish(payload.into(), prove, now()))?;
+    Some(published.map(|id| {
+        node.counters.broadcasts_out.one();
+        id.sequence
+    }))
+}
+
+/// Serves `@BCP` and `@BCC`.
+#[derive(Debug)]
+pub(super) struct ReceivingBroadcasts {
+    pub(super) node: Weak<Endpoint>,
+    pub(super) neighbors: Arc<Neighbors>,
+}
+
+impl ReceivingBroadcasts {
+    fn take(&self, incoming: &Incoming) -> Result<(), Refusal> {
+        let node = self.node.upgrade().ok_or(Refusal::HandlerGone)?;
+        let from = sender_of(incoming.sender()).ok_or(Refusal::BadMessage)?;
+        let decoded = TreesMessage::decode(&incoming.frame);
+        let (_, message) =
+            decoded.filter(|(topic, _)| topic.is_empty()).ok_or(Refusal::BadMessage)?;
+        if let TreesMessage::Payload { id, payload, proof, .. } = &message {
+            let is_known = self.neighbors.on(|of| of.trees.is_known(id)).unwrap_or(true);
+            let is_signed =
+                || node.transport.verify(id.author.id(), &signed("", id, payload), proof);
+            if !is_known && !is_signed() {
+                node.counters.broadcasts_forged.one();
+                return Err(Refusal::NotYourId);
+            }
+        }
+        self.neighbors.with(|of| of.trees.receive(from, message, now()));
+        Ok(())
+    }
+}
+
+impl Serve for ReceivingBroadcasts {
+    /// Not an actor.
+    fn handler(&self) -> u64 {
+        0
+    }
+
+    fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        let taken = self.take(&incoming);
+        Box::pin(async move { taken.map(|()| Reply::none()) })
+    }
+
+    fn notify(&self, incoming: Incoming) -> Notified {
+        self.take(&incoming).into()
+    }
+}
+
+/// Hands a message to the handler of its code, if this node has one and there is room.
+pub(super) fn deliver(node: &Endpoint, room: &Arc<Semaphore>, delivery: Delivery<PeerInfo>) {
+    let Delivery { id, payload, late, .. } = delivery;
+    let missed = || {
+        node.counters.broadcasts_unhandled.one();
+        let author = id.author.id().clone();
+        node.emit(&PeerEvent::BroadcastsMissed { author, messages: 1 });
+    };
+    let Some((code, _)) = payload.split_first_chunk::<CODE>() else { return };
+    let code = TypeCode::new(code);
+    let data = payload.slice(CODE..);
+    // A node without a handler for the code is not interested in it.
+    let Some(route) = node.routes.find(code).filter(|route| !route.internal) else {
+        node.counters.broadcasts_unhandled.one();
+        return;
+    };
+    if data.len() as u64 > u64::from(route.intake.limit()) {
+        return missed();
+    }
+    let units = u32::try_from(data.len() / UNIT).unwrap_or(u32::MAX).saturating_add(1);
+    let Ok(permit) = Arc::clone(room).try_acquire_many_owned(units) else { return missed() };
+    let proven = node.transport.proves().is_some();
+    let sender = Sender::broadcast(id.author.clone(), (id.sequence, late), proven);
+    let guard = MessageGuard::new(Some(Arc::from([permit])), None);
+    let incoming = Incoming::new(Frame::new(code, data), sender, None, guard);
+    match route.serve.notify(incoming) {
+        Notified::Delivered => node.counters.broadcasts_in.one(),
+        Notified::Refused(_) => missed(),
+        Notified::Serving(served) => {
+            node.counters.broadcasts_in.one();
+            let served = node.until_aborted(served);
+            node.spawn(async move {
+                served.await;
+            });
+        }
+    }
+}
