@@ -8,7 +8,7 @@ use crate::{Instance, ids, large_file, names, same_content};
 
 /// Starts an instance that knows only its contact.
 fn joined(id: &str, contact: &Instance) -> Instance {
-    let node = Instance::start(id, &["--hops", "1", "--join", &contact.address]);
+    let node = Instance::start(id, &["--table-only", "--hops", "1", "--join", &contact.address]);
     node.until_peers(|ids| !ids.is_empty());
     node
 }

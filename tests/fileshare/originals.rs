@@ -230,9 +230,9 @@ fn a_query_of_an_original_is_forwarded_and_its_copies_are_dropped() {
     let carol = Instance::start("carol", &[]);
     fs::write(carol.share().join("song.ogg"), "x").unwrap();
     assert_eq!(carol.post("/api/refresh", &json!({})).status, 200);
-    let bob = Instance::start("bob", &["--hops", "1", "--join", &carol.address]);
+    let bob = Instance::start("bob", &["--table-only", "--hops", "1", "--join", &carol.address]);
     bob.until_peers(|ids| ids == ["carol"]);
-    let ada = Instance::start("ada", &["--hops", "1", "--join", &bob.address]);
+    let ada = Instance::start("ada", &["--table-only", "--hops", "1", "--join", &bob.address]);
     ada.until_peers(|ids| ids == ["bob"]);
     let python = Original::start(joins);
     // The caller is not in any table, so the limit for unknown peers applies to the answers.
@@ -263,9 +263,9 @@ fn with_six_files(id: &str, options: &[&str]) -> Instance {
 #[test]
 fn every_repeated_search_over_two_hops_is_answered() {
     let ada = Instance::start("ada", &[]);
-    let bob = Instance::start("bob", &["--hops", "1", "--join", &ada.address]);
+    let bob = Instance::start("bob", &["--table-only", "--hops", "1", "--join", &ada.address]);
     bob.until_peers(|ids| ids == ["ada"]);
-    let carol = with_six_files("carol", &["--hops", "1", "--join", &bob.address]);
+    let carol = with_six_files("carol", &["--table-only", "--hops", "1", "--join", &bob.address]);
     carol.until_peers(|ids| ids == ["bob"]);
     bob.until_peers(|ids| ids == ["ada", "carol"]);
     for n in 1..=6 {
@@ -294,7 +294,7 @@ fn passes_on(next: String) -> Original {
 fn every_search_through_an_original_is_answered() {
     let carol = with_six_files("carol", &[]);
     let middle = passes_on(carol.address.clone());
-    let ada = Instance::start("ada", &["--hops", "1", "--join", &middle.address]);
+    let ada = Instance::start("ada", &["--table-only", "--hops", "1", "--join", &middle.address]);
     ada.until_peers(|ids| ids == [middle.address.as_str()]);
     for n in 1..=6 {
         ada.find(&format!("r{n}.txt"), true);
@@ -404,7 +404,7 @@ fn a_peer_that_refuses_a_search_is_not_reported_as_asked() {
         "QUER" => frame(b"ERRO", "Busy"),
         _ => joins(me, code, text),
     });
-    let ada = Instance::start("ada", &["--hops", "1", "--join", &busy.address]);
+    let ada = Instance::start("ada", &["--table-only", "--hops", "1", "--join", &busy.address]);
     ada.until_peers(|ids| ids == [busy.address.as_str()]);
     let mut events = ada.events();
     ada.search("song");

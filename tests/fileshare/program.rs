@@ -278,13 +278,13 @@ fn an_unreachable_contact_is_reported_once_and_joined_when_it_appears() {
 
 #[test]
 fn a_retried_join_is_reported_as_retried() {
-    let full = ["--max-peers", "1"];
+    let full = ["--table-only", "--max-peers", "1"];
     let ada = Instance::start("ada", &full);
     let carol = Instance::start("carol", &[&full[..], &["--join", &ada.address]].concat());
     for node in [&ada, &carol] {
         node.until_peers(|ids| ids.len() == 1);
     }
-    let bob = Instance::start("bob", &[]);
+    let bob = Instance::start("bob", &["--table-only"]);
     let (code, _, said) = bob.subcommand(&["join", &ada.address]);
     assert!(code == 1 && said.ends_with("; trying again\n"), "{code}: {said}");
     let (code, _, said) = bob.subcommand(&["join", &bob.address]);

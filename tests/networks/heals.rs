@@ -305,13 +305,13 @@ async fn asked(from: &Peer, to: &Peer, over: Over) -> Vec<String> {
 async fn a_pong_says_over_a_link_whether_the_caller_is_listed_and_classically_only_the_id() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
-    let ada = builder(&wires, "ada", "ada").start().await.unwrap();
-    let bob = builder(&wires, "bob", "bob").start().await.unwrap();
+    let ada = builder(&wires, "ada", "ada").without_gossip().start().await.unwrap();
+    let bob = builder(&wires, "bob", "bob").without_gossip().start().await.unwrap();
     assert_eq!(asked(&bob, &ada, Over::Link).await, ["ada", "unknown"]);
     ada.peers().add(bob.info().clone()).await.unwrap();
     assert_eq!(asked(&bob, &ada, Over::Link).await, ["ada", "listed"]);
     assert_eq!(asked(&bob, &ada, Over::Classic).await, ["ada"]);
-    let other = builder(&wires, "bob", "other").start().await.unwrap();
+    let other = builder(&wires, "bob", "other").without_gossip().start().await.unwrap();
     assert_eq!(asked(&other, &ada, Over::Link).await, ["ada", "elsewhere bob:9000"]);
     // Keep-alives and pings keep no link open.
     assert_eq!(bob.status().await.links.len(), 1);

@@ -245,13 +245,15 @@ async fn a_failed_join_distinguishes_a_tls_contact_from_a_plain_contact() {
 
 /// A contact whose table has one entry, the peer that took it, and a node that has not joined.
 async fn full_contact(net: &SimNetwork) -> Result<[Peer; 3], SimError> {
-    let full = |builder: Builder| Ok(builder.config(Config::default().max_peers(1)));
+    let full =
+        |builder: Builder| Ok(builder.without_gossip().config(Config::default().max_peers(1)));
     let contact = net.start_with("n0", full).await?;
     // The peer in the table lists no other node and admits none.
-    let closed = |builder: Builder| Ok(builder.join_policy(JoinPolicy::Closed));
+    let closed = |builder: Builder| Ok(builder.without_gossip().join_policy(JoinPolicy::Closed));
     let first = net.start_with("n1", closed).await?;
     first.join("n0:9000").await.unwrap();
-    Ok([contact, first, net.start("n2").await?])
+    let second = net.start_with("n2", |builder| Ok(builder.without_gossip())).await?;
+    Ok([contact, first, second])
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Promises of whole networks of nodes.
 //!
 //! - `determinism`: the same seed is the same life, with every feature and in every process.
+//! - `gossip`: no node is left alone.
 //! - `heals`: peers that list each other stay in agreement through faults.
 //! - `hostile`: networks on hostile wires, whose nodes take unusual ways.
 //! - `joining`: nodes that join are not isolated, and learn why they are refused.
@@ -24,6 +25,8 @@
 mod common;
 #[cfg(all(feature = "kademlia", feature = "swim", feature = "test-utils"))]
 mod determinism;
+#[cfg(all(feature = "gossip", feature = "test-utils"))]
+mod gossip;
 #[cfg(feature = "test-utils")]
 mod heals;
 #[cfg(feature = "test-utils")]

@@ -80,6 +80,12 @@ async fn started(wires: &MemoryNetwork) -> (Peer, Dialled) {
     (builder.start().await.unwrap(), dialled)
 }
 
+/// A node that dials no neighbours, for what is said about the peer table alone.
+async fn table_only(wires: &MemoryNetwork) -> (Peer, Dialled) {
+    let (builder, dialled) = builder(wires);
+    (builder.without_gossip().start().await.unwrap(), dialled)
+}
+
 /// Sends one request from `host`. Returns the answer without its header.
 async fn ask(wires: &MemoryNetwork, host: &str, code: &'static str, text: &str) -> String {
     let mut io = connect(wires, host).await;
@@ -356,7 +362,7 @@ async fn an_unresponsive_address_is_dialled_at_most_three_times_a_minute_whoever
 #[actix::test]
 async fn a_made_up_network_costs_a_walk_no_more_than_its_limit_of_questions() {
     let wires = MemoryNetwork::new(1);
-    let (node, dialled) = started(&wires).await;
+    let (node, dialled) = table_only(&wires).await;
     // Each host lists a hundred others, all of which do the same.
     let next = Rc::new(Cell::new(0));
     let entries = move || {
@@ -600,10 +606,10 @@ async fn a_quit_that_names_another_peer_is_refused() {
 #[actix::test]
 async fn a_forwarded_join_or_quit_that_names_the_forwarding_peer_is_refused() {
     let wires = MemoryNetwork::new(1);
-    let (node, _) = started(&wires).await;
+    let (node, _) = table_only(&wires).await;
     let other = |host: &'static str| {
         let builder = Peer::builder().transport(at(&wires, host)).listen(format!("{host}:9000"));
-        builder.id(host).well_known()
+        builder.id(host).well_known().without_gossip()
     };
     let victim = other("victim").start().await.unwrap();
     victim.peers().add(node.info().clone()).await.unwrap();
@@ -915,7 +921,8 @@ async fn a_peer_that_quit_is_not_asked_after_a_partition_and_no_other_peer_can_q
 async fn a_hundred_dead_peers_cost_a_bounded_number_of_dials_and_then_none() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
-    let node = builder.max_peers(0).stabilizer(PingSweep::new()).start().await.unwrap();
+    let node =
+        builder.without_gossip().max_peers(0).stabilizer(PingSweep::new()).start().await.unwrap();
     for n in 0..100 {
         let host = format!("dead{n}");
         let _crashed = wires.crash(&host.parse().unwrap());
@@ -998,7 +1005,7 @@ async fn of_two_nodes_with_one_id_the_first_stays_and_the_second_is_told_why() {
 #[actix::test]
 async fn a_claim_of_a_listed_id_causes_questions_only_to_the_listed_peer_at_a_bounded_rate() {
     let wires = MemoryNetwork::new(1);
-    let (node, dialled) = started(&wires).await;
+    let (node, dialled) = table_only(&wires).await;
     program(&wires, "9.9.9.1", original("al")).await;
     let others = program(&wires, "9.9.9.2", original("al")).await;
     join(&wires, "9.9.9.1", "al 9.9.9.1 9000").await;
@@ -1029,7 +1036,7 @@ async fn a_claim_of_a_listed_id_causes_questions_only_to_the_listed_peer_at_a_bo
 /// this name. Returns the address at which the id is listed then.
 async fn claimed_elsewhere(answers: &'static str) -> String {
     let wires = MemoryNetwork::new(1);
-    let (node, dialled) = started(&wires).await;
+    let (node, dialled) = table_only(&wires).await;
     node.peers().add("al 9.9.9.1 9000".parse().unwrap()).await.unwrap();
     program(&wires, "9.9.9.2", original(answers)).await;
     let mut events = node.events();
@@ -1071,7 +1078,8 @@ async fn a_proven_id_joins_only_for_itself_and_is_verified_without_a_dial() {
     let dialled = Dialled::default();
     let plain = Recording(at(&wires, "node"), dialled.clone());
     let transport = TlsTransport::over(plain, NodeIdentity::for_tests("node"));
-    let builder = Peer::builder().transport(transport).listen("node:9000").well_known();
+    let builder =
+        Peer::builder().transport(transport).listen("node:9000").well_known().without_gossip();
     let node = builder.start().await.unwrap();
     let eve = TlsTransport::over(at(&wires, "eve"), NodeIdentity::for_tests("eve"));
     let (own, other) = (NodeIdentity::for_tests("eve"), NodeIdentity::for_tests("al"));

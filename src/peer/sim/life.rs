@@ -1,5 +1,7 @@
 //! One life of a network: its nodes, what happens to them, and what has to hold.
 
+#[cfg(feature = "gossip")]
+mod broadcasts;
 mod checks;
 mod inject;
 
@@ -45,6 +47,8 @@ struct Inner {
     net: SimNetwork,
     plan: Plan,
     traffic: Traffic,
+    #[cfg(feature = "gossip")]
+    broadcasts: broadcasts::Broadcasts,
     began: Instant,
     nodes: Vec<Node>,
     recipe: RefCell<Option<Recipe>>,
@@ -96,6 +100,8 @@ impl Life {
         Self(Rc::new(Inner {
             net,
             traffic: Traffic::new(plan.seed),
+            #[cfg(feature = "gossip")]
+            broadcasts: broadcasts::Broadcasts::default(),
             began: Instant::now(),
             nodes: (0..plan.nodes).map(node).collect(),
             plan,
@@ -175,8 +181,12 @@ impl Life {
         let (host, id) = (node.host.borrow().clone(), node.id.borrow().clone());
         let (traffic, name) = (self.0.traffic.clone(), node.name.clone());
         let (options, user) = (node.options.clone(), self.0.recipe.borrow().clone());
+        #[cfg(feature = "gossip")]
+        let broadcasts = self.0.broadcasts.clone();
         let recipe = move |builder: Builder| {
             let builder = traffic.serve(&name, options.apply(builder))?;
+            #[cfg(feature = "gossip")]
+            let builder = broadcasts.serve(&name, builder)?;
             #[cfg(feature = "swim")]
             let builder = options.apply_swim(builder)?;
             match &user {
@@ -324,6 +334,8 @@ impl Life {
         let is_over = || faults.iter().all(actix_rt::task::JoinHandle::is_finished);
         while Instant::now() < calm || (!is_over() && Instant::now() < latest) {
             sleep(CHECK_EVERY).await;
+            #[cfg(feature = "gossip")]
+            self.broadcast();
             self.check().await?;
         }
         Ok(())
@@ -338,6 +350,8 @@ impl Life {
             return Err(violation);
         }
         self.0.traffic.check()?;
+        #[cfg(feature = "gossip")]
+        self.check_broadcasts()?;
         self.check_bounds().await?;
         let checks = self.0.checks.borrow().clone();
         for (invariant, check) in checks {

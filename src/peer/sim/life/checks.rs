@@ -50,7 +50,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(2);
 
 impl Life {
     /// The ordinary nodes that run.
-    fn running(&self) -> Vec<Peer> {
+    pub(super) fn running(&self) -> Vec<Peer> {
         self.0.net.peers()
     }
 
@@ -96,12 +96,16 @@ impl Life {
         self.0.traffic.stop();
         self.0.net.fault_points(FaultLevel::None);
         self.all_reach_all(calm).await?;
+        #[cfg(feature = "gossip")]
+        self.none_is_alone(calm).await?;
         self.all_list_all(calm).await?;
         self.all_join(calm).await?;
         while self.0.traffic.open_calls() > 0 {
             sleep(super::CHECK_EVERY).await;
             self.check().await?;
         }
+        #[cfg(feature = "gossip")]
+        self.all_hear_all().await?;
         self.comes_to_rest().await?;
         self.finds_others(calm).await?;
         self.is_silent(calm).await?;
@@ -272,7 +276,10 @@ impl Life {
     /// The number of the network of each node that takes part: nodes that list each other, or are
     /// connected by others that take part. Nodes that a partition has kept apart since they were
     /// started are two networks: they have never heard of each other.
-    async fn networks(&self, takes_part: fn(&Peer) -> bool) -> BTreeMap<PeerInfo, usize> {
+    pub(super) async fn networks(
+        &self,
+        takes_part: fn(&Peer) -> bool,
+    ) -> BTreeMap<PeerInfo, usize> {
         let mut peers = self.running();
         peers.retain(takes_part);
         let numbers = peers.iter().enumerate().map(|(n, peer)| (peer.info().clone(), n));
