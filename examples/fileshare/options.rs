@@ -26,6 +26,10 @@ pub(crate) struct Options {
     /// How far to join: 1 is the contact alone, 2 includes the peers that it knows.
     #[arg(long, value_name = "HOPS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     pub(crate) hops: u32,
+    /// Know only the peers that fit into the table, as the original programs do, and keep no other
+    /// neighbours.
+    #[arg(long)]
+    pub(crate) table_only: bool,
     /// The folder to share [default: a temporary one with a sample file, removed at the end].
     #[arg(long, value_name = "DIR")]
     pub(crate) share: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -12,7 +12,6 @@ use actix_peer::{
     frame::{Frame, TypeCode, Wire},
     message::Via,
     overlay::PeerList,
-    peer::WeakPeer,
     router,
 };
 use serde::{Deserialize, Serialize};
@@ -69,8 +68,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 struct MemberHandler {
     id: PeerId,
     routes: Routes,
-    heard: Arc<Mutex<BTreeSet<u64>>>,
-    peer: Arc<OnceLock<WeakPeer>>,
+    heard: Arc<Mutex<Vec<u64>>>,
 }
 
 impl Actor for MemberHandler {
@@ -106,18 +104,7 @@ impl Handler<Received<News>> for MemberHandler {
     type Result = ();
 
     fn handle(&mut self, msg: Received<News>, _: &mut Self::Context) {
-        let fresh = lock(&self.heard).insert(msg.message.number);
-        if let Some(peer) = self.peer.get().and_then(WeakPeer::upgrade).filter(|_| fresh) {
-            actix::spawn(async move { spread(&peer, &msg.message).await });
-        }
-    }
-}
-
-/// Sends the news to every known peer.
-pub(crate) async fn spread(peer: &Peer, news: &News) {
-    let (Ok(list), Ok(frame)) = (peer.peers().list().await, news.to_frame()) else { return };
-    for entry in list.iter() {
-        peer.notify(entry.info(), frame.clone()).await.ok();
+        lock(&self.heard).push(msg.message.number);
     }
 }
 
@@ -141,14 +128,9 @@ impl Member {
         id: &str,
         config: MemberConfig,
     ) -> Result<Self, Box<dyn std::error::Error>> {
-        let handler = MemberHandler {
-            id: id.parse()?,
-            routes: Routes::default(),
-            heard: Arc::default(),
-            peer: Arc::default(),
-        };
+        let handler =
+            MemberHandler { id: id.parse()?, routes: Routes::default(), heard: Arc::default() };
         let peer = Self::node(&handler, config)?.await?;
-        handler.peer.set(peer.downgrade()).ok();
         Ok(Self { peer, handler })
     }
 
@@ -188,9 +170,9 @@ impl Member {
         lock(&self.handler.routes).iter().map(|(to, route)| (to.clone(), route.hops)).collect()
     }
 
-    /// Whether it has received the news.
-    pub(crate) fn has_heard(&self, news: &News) -> bool {
-        lock(&self.handler.heard).contains(&news.number)
+    /// How often it has received the news.
+    pub(crate) fn heard(&self, news: &News) -> usize {
+        lock(&self.handler.heard).iter().filter(|number| **number == news.number).count()
     }
 
     /// The ids of the peers that it knows.

@@ -5,14 +5,14 @@ use std::{
     time::Duration,
 };
 
-use actix_peer::{Outgoing, PeerId, Target, overlay::JoinConfig};
+use actix_peer::{Outgoing, PeerId, Target, frame::Wire, overlay::JoinConfig};
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     Options,
     body::Generated,
-    member::{Greet, Member, MemberConfig, News, spread},
+    member::{Greet, Member, MemberConfig, News},
     memory::resident,
     support::{Broken, STEP_TIME, Story, View, count},
 };
@@ -37,7 +37,7 @@ impl Story for Network {
         "all join, and are one network",
         "every node learns a route to every other",
         "a request reaches a node that is no neighbour",
-        "news reach all nodes",
+        "news reach all nodes, each once",
         "all nodes remove a node that was killed",
         "a node that leaves tells the others",
         "a node that returns is found",
@@ -192,13 +192,14 @@ impl Network {
         let news = News { number: self.random.u64(..) };
         let ids = self.ids();
         let from = self.random.choice(&ids).ok_or("there is no node")?.clone();
-        spread(&self.member(&from)?.peer, &news).await;
+        self.member(&from)?.peer.broadcast(news.to_frame()?)?;
         loop {
-            let heard = self
-                .members
-                .iter()
-                .filter(|(id, member)| **id == from || member.has_heard(&news))
-                .count();
+            let others = self.members.iter().filter(|(id, _)| **id != from);
+            let times: Vec<_> = others.map(|(_, member)| member.heard(&news)).collect();
+            if times.iter().any(|times| *times > 1) {
+                return Err("a node heard the news twice".into());
+            }
+            let heard = times.iter().sum::<usize>() + 1;
             if heard == ids.len() {
                 return Ok(format!("{heard} of {heard} nodes"));
             }

@@ -57,6 +57,9 @@ impl App {
             .config(config)
             .well_known()
             .stabilizer(PingSweep::new().every(options.ping_every));
+        if options.table_only {
+            builder = builder.without_gossip();
+        }
         if let Some(id) = &options.id {
             builder = builder.id(id);
         }
