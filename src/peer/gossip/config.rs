@@ -50,7 +50,7 @@ impl GossipConfig {
     }
 
     /// The maximum number of further nodes that the node remembers to replace lost neighbours.
-    /// Default 48; 8 to 1,024. Each takes about 200 bytes.
+    /// Default 128; 8 to 1,024. Each takes about 200 bytes.
     pub const fn passive(mut self, passive: usize) -> Self {
         self.passive = passive;
         self
