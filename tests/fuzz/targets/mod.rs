@@ -6,6 +6,7 @@ mod addresses;
 mod api;
 mod codec;
 mod envelope;
+mod gossip;
 mod hello;
 mod input;
 mod kademlia;
@@ -21,12 +22,13 @@ mod walk;
 pub(crate) type Target = fn(&[u8]);
 
 /// All targets, by the names of their folders in `corpus`.
-pub(crate) const ALL: [(&str, Target); 14] = [
+pub(crate) const ALL: [(&str, Target); 15] = [
     ("address_book", address_book::run),
     ("addresses", addresses::run),
     ("api", api::run),
     ("codec", codec::run),
     ("envelope", envelope::run),
+    ("gossip", gossip::run),
     ("hello", hello::run),
     ("kademlia", kademlia::run),
     ("link", link::run),
