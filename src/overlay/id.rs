@@ -60,6 +60,13 @@ impl PeerId {
         self.0.len() == KEY_LEN && self.0.bytes().all(|digit| digit.is_ascii_hexdigit())
     }
 
+    /// The seed of the random choices of one run of the node with this id.
+    #[cfg(any(feature = "gossip", feature = "swim"))]
+    pub(crate) fn seed(&self, incarnation: u64) -> u64 {
+        let mix = |seed: u64, byte| seed.rotate_left(7) ^ u64::from(byte);
+        self.as_str().bytes().fold(incarnation, mix)
+    }
+
     /// The text for display; a key is shortened to its beginning.
     pub(crate) const fn short(&self) -> Short<'_> {
         Short(self)

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::{LocalBoxFuture, select};
+use futures::future::{Either, LocalBoxFuture, select};
 use indexmap::IndexSet;
 use tokio::{
     sync::{Notify, Semaphore},
@@ -148,12 +148,7 @@ impl Neighbors {
     fn new_machines(&self, node: &Endpoint) -> Machines {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         let incarnation = node.links.incarnation.saturating_add(turn);
-        let seed = node
-            .me
-            .id()
-            .as_str()
-            .bytes()
-            .fold(incarnation, |seed, byte| seed.rotate_left(7) ^ u64::from(byte));
+        let seed = node.me.id().seed(incarnation);
         let config = self.config.views(&node.config);
         let views = Views::new(node.me.clone(), config, seed, now()).with_groups(group::group_of);
         let trees = Trees::new(node.me.clone(), incarnation, TreesConfig::default(), now());
@@ -239,11 +234,14 @@ impl Neighbors {
         if admitted.is_empty() {
             return Ok(());
         }
-        let list = peers.list().await?;
-        let is_there =
-            |peer: &PeerInfo| list.get(peer.id()).is_some_and(|entry| entry.info() == peer);
-        for peer in admitted.iter().filter(|peer| !is_there(peer)) {
-            self.with(|of| of.views.drop_peer(peer, REMOVED_FOR, now()));
+        let removed = peers.with(move |table, _| {
+            let mut removed = admitted.clone();
+            removed
+                .retain(|peer| table.list.get(peer.id()).is_none_or(|entry| entry.info() != peer));
+            removed
+        });
+        for peer in removed.await? {
+            self.with(|of| of.views.drop_peer(&peer, REMOVED_FOR, now()));
         }
         Ok(())
     }
@@ -328,7 +326,11 @@ impl Neighbors {
                 self.changed();
                 node.joined.store(true, Ordering::Relaxed);
                 if admit(node, peers, peer.clone()).await? {
-                    self.admitted.lock().insert(peer);
+                    self.admitted.lock().insert(peer.clone());
+                }
+                // The link may have ended before the peer became a neighbour.
+                if !session::has_link(node, &peer) {
+                    self.unreachable(node, &peer);
                 }
             }
             ViewsEvent::NeighborDown(peer, why) => {
@@ -414,13 +416,12 @@ async fn run(context: &NodeContext, neighbors: &Arc<Neighbors>) -> Result<(), No
     let node = &context.node;
     let outgoing = Outgoing::default();
     let mut look_at = Instant::now();
+    let mut ended = Box::pin(node.links.link_ended());
+    ended.as_mut().enable();
     loop {
-        let ended = node.links.link_ended();
-        tokio::pin!(ended);
-        ended.as_mut().enable();
-        neighbors.look_for_ended_links(node);
         if look_at <= Instant::now() {
             look_at = Instant::now().later(LOOK_EVERY);
+            neighbors.look_for_ended_links(node);
             neighbors.compare_with_table(context).await?;
             neighbors.look_into_table(&context.peers).await?;
         }
@@ -433,8 +434,12 @@ async fn run(context: &NodeContext, neighbors: &Arc<Neighbors>) -> Result<(), No
             neighbors.carry_out(context, &outgoing, output).await?;
         }
         let until = next.flatten().map_or(look_at, Instant::from_std).min(look_at);
-        let changed = select(Box::pin(neighbors.wake.notified()), ended);
-        timeout_at(until, changed).await.ok();
+        let changed = select(ended.as_mut(), Box::pin(neighbors.wake.notified()));
+        if let Ok(Either::Left(_)) = timeout_at(until, changed).await {
+            ended.set(node.links.link_ended());
+            ended.as_mut().enable();
+            neighbors.look_for_ended_links(node);
+        }
     }
 }
 

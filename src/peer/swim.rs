@@ -135,12 +135,7 @@ impl Maintenance for Swim {
         let node = &context.node;
         // If it is below that of an earlier run, the members report it.
         let incarnation = node.links.incarnation;
-        let seed = node
-            .me
-            .id()
-            .as_str()
-            .bytes()
-            .fold(incarnation, |seed, byte| seed.rotate_left(7) ^ u64::from(byte));
+        let seed = node.me.id().seed(incarnation);
         let mut machine =
             Membership::new(node.me.clone(), incarnation, self.config.clone(), seed, now());
         // The builder has checked its length.

@@ -64,6 +64,11 @@ impl Control {
     }
 }
 
+/// A list in parts that each fit into one message.
+fn in_parts<T: Clone>(list: &[T]) -> impl Iterator<Item = Vec<T>> {
+    list.chunks(MAX_SPANS).map(<[T]>::to_vec)
+}
+
 impl TreesMessage<PeerInfo> {
     /// Encodes it as frames of the tree of a topic; an empty name stands for the broadcast to all
     /// nodes. A long list of ids becomes several frames. Empty if it exceeds the limits of a
@@ -89,19 +94,16 @@ impl TreesMessage<PeerInfo> {
                 frame.into_iter().collect()
             }
             Self::IHave { announced } => {
-                let parts = announced.chunks(MAX_SPANS);
-                parts.filter_map(|part| control(Control::IHave(part.to_vec()))).collect()
+                in_parts(announced).filter_map(|part| control(Control::IHave(part))).collect()
             }
             Self::Graft { spans } if spans.is_empty() => {
                 control(Control::Graft(Vec::new())).into_iter().collect()
             }
             Self::Graft { spans } => {
-                let parts = spans.chunks(MAX_SPANS);
-                parts.filter_map(|part| control(Control::Graft(part.to_vec()))).collect()
+                in_parts(spans).filter_map(|part| control(Control::Graft(part))).collect()
             }
             Self::Refuse { spans } => {
-                let parts = spans.chunks(MAX_SPANS);
-                parts.filter_map(|part| control(Control::Refuse(part.to_vec()))).collect()
+                in_parts(spans).filter_map(|part| control(Control::Refuse(part))).collect()
             }
             Self::Prune => control(Control::Prune).into_iter().collect(),
         }

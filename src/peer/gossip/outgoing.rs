@@ -1,4 +1,5 @@
-//! Sending `@NBR`: over the open link, or over one that is dialled.
+//! Sending to neighbours, over the open link, and to those that may become neighbours, over one that is
+//! dialled.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
