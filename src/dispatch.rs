@@ -9,6 +9,8 @@ pub(crate) mod routes;
 mod test_utils;
 pub(crate) mod typed;
 
+#[cfg(any(feature = "gossip", feature = "swim"))]
+pub(crate) use self::routes::{AtOnce, Take};
 pub(crate) use self::routes::{Batched, Intake, Notified, Route, Routes, Serve};
 pub use self::{
     handler::{FnHandler, HandlerActor},

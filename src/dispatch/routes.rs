@@ -45,6 +45,34 @@ pub(crate) trait Serve: Send + Sync + fmt::Debug {
     }
 }
 
+/// Takes one-way messages of the framework at once, so that none is queued.
+#[cfg(any(feature = "gossip", feature = "swim"))]
+pub(crate) trait Take: Send + Sync + fmt::Debug {
+    /// Handles a message.
+    fn take(&self, incoming: &Incoming) -> Result<(), Refusal>;
+}
+
+/// Serves a code with a [`Take`], which is not an actor. There is no reply.
+#[cfg(any(feature = "gossip", feature = "swim"))]
+#[derive(Debug)]
+pub(crate) struct AtOnce<T>(pub(crate) T);
+
+#[cfg(any(feature = "gossip", feature = "swim"))]
+impl<T: Take> Serve for AtOnce<T> {
+    fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        let taken = self.0.take(&incoming);
+        Box::pin(async move { taken.map(|()| Reply::none()) })
+    }
+
+    fn notify(&self, incoming: Incoming) -> Notified {
+        self.0.take(&incoming).into()
+    }
+
+    fn handler(&self) -> u64 {
+        0
+    }
+}
+
 /// The outcome of the delivery of a one-way message.
 pub(crate) enum Notified {
     Delivered,

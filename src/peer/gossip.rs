@@ -1,4 +1,5 @@
-//! The I/O of HyParView in a node: messages over links, and the links of the neighbours.
+//! The I/O of HyParView and Plumtree in a node: messages over links, and the links of the
+//! neighbours.
 
 mod broadcast;
 mod config;
@@ -31,6 +32,7 @@ use self::{
 };
 use crate::{
     bounded::BoundedMap,
+    dispatch::AtOnce,
     message::Sender,
     node::{PeerEvent, watch},
     overlay::{
@@ -402,7 +404,7 @@ impl Maintenance for Gossip {
         context.serve(NBR, Arc::new(receiving));
         for code in [BCP, BCC] {
             let (node, neighbors) = (Arc::downgrade(node), Arc::clone(&self.0));
-            context.serve(code, Arc::new(ReceivingBroadcasts { node, neighbors }));
+            context.serve(code, Arc::new(AtOnce(ReceivingBroadcasts { node, neighbors })));
         }
     }
 

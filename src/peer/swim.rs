@@ -6,14 +6,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::future::{BoxFuture, LocalBoxFuture};
+use futures::future::LocalBoxFuture;
 use indexmap::{IndexMap, IndexSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    dispatch::{Notified, Serve},
+    dispatch::{AtOnce, Take},
     frame::{Frame, TypeCode},
-    message::{Identity, Incoming, Outgoing, Over, Reply, Via},
+    message::{Identity, Incoming, Outgoing, Over, Via},
     node::{PeerEvent, Refusal, membership::Shared},
     overlay::{
         PeerId, PeerInfo,
@@ -79,7 +79,7 @@ struct Gossip {
     node: Weak<Endpoint>,
 }
 
-impl Gossip {
+impl Take for Gossip {
     fn take(&self, incoming: &Incoming) -> Result<(), Refusal> {
         let node = self.node.upgrade().ok_or(Refusal::HandlerGone)?;
         let shared = node.membership.get().ok_or(Refusal::HandlerGone)?;
@@ -96,22 +96,6 @@ impl Gossip {
             Err(SwimRefused::NotTheSender) => Err(Refusal::NotYourId),
             Ok(()) | Err(_) => Ok(()),
         }
-    }
-}
-
-impl Serve for Gossip {
-    /// Not an actor.
-    fn handler(&self) -> u64 {
-        0
-    }
-
-    fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
-        let taken = self.take(&incoming);
-        Box::pin(async move { taken.map(|()| Reply::none()) })
-    }
-
-    fn notify(&self, incoming: Incoming) -> Notified {
-        self.take(&incoming).into()
     }
 }
 
@@ -142,7 +126,7 @@ impl Maintenance for Swim {
         machine.set_metadata(&self.metadata, now()).ok();
         let shared = Shared { machine: Mutex::new(machine), wake: tokio::sync::Notify::new() };
         node.membership.set(shared).ok();
-        context.serve(TypeCode::SWM, Arc::new(Gossip { node: Arc::downgrade(node) }));
+        context.serve(TypeCode::SWM, Arc::new(AtOnce(Gossip { node: Arc::downgrade(node) })));
     }
 
     fn run<'a>(&'a self, NodeContext { node, peers }: &'a NodeContext) -> LocalBoxFuture<'a, ()> {

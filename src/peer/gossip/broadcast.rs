@@ -3,14 +3,13 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use super::{Neighbors, serve::sender_of};
 use crate::{
-    dispatch::{Notified, Serve},
+    dispatch::{Notified, Take},
     frame::{Frame, TypeCode},
-    message::{Incoming, MessageGuard, Reply, Sender},
+    message::{Incoming, MessageGuard, Sender},
     node::{PeerEvent, Refusal},
     overlay::{
         PeerInfo,
@@ -51,7 +50,7 @@ pub(super) struct ReceivingBroadcasts {
     pub(super) neighbors: Arc<Neighbors>,
 }
 
-impl ReceivingBroadcasts {
+impl Take for ReceivingBroadcasts {
     fn take(&self, incoming: &Incoming) -> Result<(), Refusal> {
         let node = self.node.upgrade().ok_or(Refusal::HandlerGone)?;
         let from = sender_of(incoming.sender()).ok_or(Refusal::BadMessage)?;
@@ -69,22 +68,6 @@ impl ReceivingBroadcasts {
         }
         self.neighbors.with(|of| of.trees.receive(from, message, now()));
         Ok(())
-    }
-}
-
-impl Serve for ReceivingBroadcasts {
-    /// Not an actor.
-    fn handler(&self) -> u64 {
-        0
-    }
-
-    fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
-        let taken = self.take(&incoming);
-        Box::pin(async move { taken.map(|()| Reply::none()) })
-    }
-
-    fn notify(&self, incoming: Incoming) -> Notified {
-        self.take(&incoming).into()
     }
 }
 
