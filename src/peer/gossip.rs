@@ -1,9 +1,9 @@
 //! The I/O of HyParView and Plumtree in a node: messages over links, and the links of the
 //! neighbours.
 
+mod address_group;
 mod broadcast;
 mod config;
-mod group;
 mod outgoing;
 mod serve;
 
@@ -152,7 +152,8 @@ impl Neighbors {
         let incarnation = node.links.incarnation.saturating_add(turn);
         let seed = node.me.id().seed(incarnation);
         let config = self.config.views(&node.config);
-        let views = Views::new(node.me.clone(), config, seed, now()).with_groups(group::group_of);
+        let views =
+            Views::new(node.me.clone(), config, seed, now()).with_groups(address_group::group_of);
         let trees = Trees::new(node.me.clone(), incarnation, TreesConfig::default(), now());
         Machines { views, trees, outputs: VecDeque::new() }
     }
@@ -233,18 +234,17 @@ impl Neighbors {
                 self.admitted.lock().insert(peer);
             }
         }
-        if admitted.is_empty() {
-            return Ok(());
-        }
         let removed = peers.with(move |table, _| {
             let mut removed = admitted.clone();
             removed
                 .retain(|peer| table.list.get(peer.id()).is_none_or(|entry| entry.info() != peer));
-            removed
+            (removed, table.take_dismissed())
         });
-        for peer in removed.await? {
-            self.with(|of| of.views.drop_peer(&peer, REMOVED_FOR, now()));
-        }
+        let (removed, dismissed) = removed.await?;
+        self.on(|of| {
+            of.views.forget_contacts(|contact| dismissed.contains(contact.id()));
+            removed.iter().for_each(|peer| of.views.drop_peer(peer, REMOVED_FOR, now()));
+        });
         Ok(())
     }
 

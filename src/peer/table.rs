@@ -2,7 +2,7 @@
 
 mod given_up;
 
-use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::VecDeque, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use actix::prelude::{Actor, Addr, Context, Handler, Message, MessageResult};
 use tokio::{runtime::Handle, time::timeout};
@@ -37,12 +37,32 @@ pub(crate) struct Table {
     pub(crate) moves: Moves,
     /// The contacts of this node's joins.
     pub(crate) contacts: Contacts,
+    /// The peers that the application has removed last.
+    dismissed: VecDeque<PeerId>,
 }
+
+/// The number of removed peers that wait for the maintenance of the neighbours.
+const DISMISSED: usize = 64;
 
 impl Table {
     pub(crate) fn new(list: PeerList, router: Box<dyn Router>) -> Self {
-        let (introductions, moves, contacts) = Default::default();
-        Self { list, router, introductions, moves, contacts }
+        let (introductions, moves, contacts, dismissed) = Default::default();
+        Self { list, router, introductions, moves, contacts, dismissed }
+    }
+
+    /// Notes that a peer is not wanted, so that nothing brings it back that only remembers it.
+    fn dismiss(&mut self, id: &PeerId) {
+        self.contacts.forget(id);
+        if self.dismissed.len() >= DISMISSED {
+            self.dismissed.pop_front();
+        }
+        self.dismissed.push_back(id.clone());
+    }
+
+    /// Takes the peers that the application has removed.
+    #[cfg(feature = "gossip")]
+    pub(crate) fn take_dismissed(&mut self) -> VecDeque<PeerId> {
+        std::mem::take(&mut self.dismissed)
     }
 }
 
@@ -326,7 +346,7 @@ impl Peers {
         let id = id.clone();
         self.with(move |table, node| {
             if matches!(why, Removed::Here | Removed::NotAdmitted) {
-                table.contacts.forget(&id);
+                table.dismiss(&id);
             }
             let entry = table.list.remove(&id);
             tell_removed(entry.as_ref(), why, node);
@@ -352,7 +372,7 @@ impl Peers {
     pub async fn remove_at(&self, position: usize) -> Result<Option<PeerEntry>, NodeDown> {
         self.with(move |table, node| {
             let entry = table.list.remove_at(position);
-            entry.iter().for_each(|entry| table.contacts.forget(entry.info().id()));
+            entry.iter().for_each(|entry| table.dismiss(entry.info().id()));
             tell_removed(entry.as_ref(), Removed::Here, node);
             entry
         })

@@ -371,6 +371,29 @@ fn a_hundred_ids_at_one_address_get_their_share_of_the_table_and_half_of_the_nei
 }
 
 #[test]
+fn a_contact_that_the_application_removes_on_both_sides_does_not_come_back() {
+    let run = SimNetwork::new(1).run(async |net| {
+        net.wires().latency(Duration::from_millis(1)..Duration::from_millis(30));
+        let peers = net.start_many(2, |_, builder: Builder| Ok(builder.well_known())).await?;
+        peers[1].join("n0:9000").await.unwrap();
+        whole_within(&net, &peers, SECOND * 10).await?;
+        // As a program does that takes its leave of one peer.
+        for (peer, other) in [(&peers[1], &peers[0]), (&peers[0], &peers[1])] {
+            assert!(peer.peers().remove(other.id()).await.unwrap().is_some());
+        }
+        for tenth in 0..600 {
+            net.advance(SECOND / 10).await;
+            for peer in &peers {
+                let list = peer.peers().list().await.unwrap();
+                assert!(list.is_empty(), "{} lists a peer after {tenth} tenths", peer.id());
+            }
+        }
+        Ok::<_, SimError>(())
+    });
+    run.unwrap();
+}
+
+#[test]
 fn a_network_at_rest_keeps_its_neighbours_whatever_the_size_of_its_tables() {
     for max_peers in [4, 6, 128] {
         let run = SimNetwork::new(1).run(async |net| {

@@ -201,6 +201,15 @@ impl<P: PeerKey> Views<P> {
         }
     }
 
+    /// Asks a peer to become a neighbour and to introduce this node, as in [`join`](Self::join), but
+    /// does not note it as a contact.
+    pub fn introduce(&mut self, to: P, now: Instant) {
+        let knows = self.active.contains_key(&to) || self.asked.contains_key(&to);
+        if to != self.me && !knows && !self.left && !self.flaps.is_barred(&to, now) {
+            self.ask(to, Purpose::Join, now);
+        }
+    }
+
     /// Answers a peer that asks to become a neighbour and may not.
     pub fn refuse(&mut self, stranger: &P) {
         self.send(stranger.clone(), ViewsMessage::Refuse { peers: Vec::new() });
@@ -229,10 +238,18 @@ impl<P: PeerKey> Views<P> {
         }
     }
 
+    /// Forgets [contacts](Self::add_contact), so that they are not asked when the node is alone.
+    pub fn forget_contacts(&mut self, mut which: impl FnMut(&P) -> bool) {
+        self.contacts.retain(|contact, _| !which(contact));
+    }
+
     /// Drops a neighbour, for example because it misbehaves. It cannot become a neighbour again for
-    /// this time.
+    /// this time, and is not asked either if it is a contact.
     pub fn drop_peer(&mut self, peer: &P, time: Duration, now: Instant) {
         self.flaps.bar(peer, time, now);
+        if let Some(contact) = self.contacts.get_mut(peer) {
+            contact.due = contact.due.max(now.later(time));
+        }
         self.passive.remove(peer);
         self.lost.swap_remove(peer);
         if self.active.contains_key(peer) {
@@ -335,8 +352,10 @@ impl<P: PeerKey> Views<P> {
             self.event(ViewsEvent::NeighborDown(peer.clone(), reason));
             if self.active.is_empty() {
                 self.without = Some(now);
-                for contact in self.contacts.values_mut() {
-                    contact.due = contact.due.min(now.later(self.config.retry_longest));
+                for (peer, contact) in &mut self.contacts {
+                    if !self.flaps.is_dropped(peer, now) {
+                        contact.due = contact.due.min(now.later(self.config.retry_longest));
+                    }
                 }
             }
         }

@@ -214,7 +214,8 @@ impl<P: PeerKey> Views<P> {
         let takes = match purpose {
             None if room => {
                 // It may answer a request before this node was dropped, and not know of the relation.
-                if self.asked.len() < self.config.active_limit.saturating_mul(2) {
+                let open = self.asked.len() < self.config.active_limit.saturating_mul(2);
+                if open && !self.flaps.is_dropped(from, now) {
                     self.ask(from.clone(), Purpose::Walk, now);
                 }
                 return;

@@ -212,6 +212,30 @@ fn a_lost_neighbour_is_asked_again_with_growing_pauses() {
 }
 
 #[test]
+fn a_dropped_contact_is_asked_again_when_its_time_is_over_and_a_forgotten_one_never() {
+    for forgets in [false, true] {
+        let now = crate::time::now();
+        let mut views = Views::new(0, ViewsConfig::default(), 1, now);
+        views.join(1, now);
+        views.receive(&1, ViewsMessage::Accept { peers: Vec::new() }, now);
+        if forgets {
+            views.forget_contacts(|contact| *contact == 1);
+        }
+        views.drop_peer(&1, 10 * SECOND, now);
+        let joins = |views: &mut Views<Node>| {
+            answers(views, 1).into_iter().filter(|sent| *sent == ViewsMessage::Join).count()
+        };
+        joins(&mut views);
+        let asked = (1..12).filter(|second| {
+            views.tick(now + *second * SECOND);
+            joins(&mut views) > 0
+        });
+        let expected: &[u32] = if forgets { &[] } else { &[10] };
+        assert_eq!(asked.collect::<Vec<u32>>(), expected);
+    }
+}
+
+#[test]
 fn a_neighbour_may_send_256_walks_at_once_and_then_64_a_second() {
     let now = crate::time::now();
     let mut views = Views::new(0, ViewsConfig::default(), 1, now);

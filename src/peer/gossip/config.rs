@@ -8,7 +8,7 @@ use crate::{
         options::{Options, Setting, TIME, settings},
         views::ViewsConfig,
     },
-    peer::gossip::group::SHARE,
+    peer::gossip::address_group::SHARE,
 };
 
 /// The minimum number of neighbours for which a random network is connected, nearly always.
