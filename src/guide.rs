@@ -41,6 +41,7 @@
 //! 14. [In production](ch14_production): limits, metrics, logs, and what to watch.
 //! 15. [Inside actix-web](ch15_actix_web): one process with a web server and a node.
 //! 16. [Hostile networks](ch16_hostile_networks): your own actors in hundreds of lives full of faults.
+//! 17. [News](ch17_news): messages for all nodes, and for those that subscribe.
 //!
 //! [`mod@crate::reference`] has the promises, the limits and the measurements of the crate.
 //! [`delivery`](crate::delivery) has the rules of delivery, one by one.
@@ -99,3 +100,7 @@ pub mod ch15_actix_web {}
     doc = "Hostile networks: shown with the feature `test-utils`."
 )]
 pub mod ch16_hostile_networks {}
+
+#[cfg_attr(feature = "gossip", doc = include_str!("guide/ch17_news.md"))]
+#[cfg_attr(not(feature = "gossip"), doc = "News: shown with the feature `gossip`.")]
+pub mod ch17_news {}

@@ -131,6 +131,9 @@ pub mod transport;
 #[cfg(feature = "test-utils")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
 pub use self::peer::sim;
+#[cfg(feature = "gossip")]
+#[cfg_attr(docsrs, doc(cfg(feature = "gossip")))]
+pub use self::peer::topics;
 pub use self::{
     dispatch::{HandlerActor, PeerMessage, Received, handler},
     message::{

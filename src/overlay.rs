@@ -53,6 +53,9 @@ mod stabilizer;
 pub mod swim;
 #[cfg(feature = "gossip")]
 #[cfg_attr(docsrs, doc(cfg(feature = "gossip")))]
+pub mod topics;
+#[cfg(feature = "gossip")]
+#[cfg_attr(docsrs, doc(cfg(feature = "gossip")))]
 pub mod trees;
 mod verification;
 #[cfg(any(feature = "gossip", feature = "kademlia", feature = "swim"))]

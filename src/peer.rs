@@ -3,7 +3,7 @@
 // The parts import each other in one direction, which `tests/docs/parts.rs` checks. From the lowest
 // to the highest: asking, route, supervision; table; maintenance; kept_links, verification, swim;
 // gossip; joining; stabilizer; discovery; listener, status, stop; actor and handle, which import each other;
-// kademlia, messages, metrics, sending; builder; sim.
+// kademlia, messages, metrics, sending, topics; builder; sim.
 mod actor;
 mod asking;
 mod builder;
@@ -34,6 +34,9 @@ mod supervision;
 #[cfg(feature = "swim")]
 mod swim;
 mod table;
+#[cfg(feature = "gossip")]
+#[cfg_attr(docsrs, doc(cfg(feature = "gossip")))]
+pub mod topics;
 mod verification;
 
 #[cfg(feature = "mdns")]

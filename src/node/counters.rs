@@ -176,6 +176,14 @@ counters! {
     broadcasts_unhandled,
     /// Broadcasts that were not passed on, because their author has not signed them.
     broadcasts_forged,
+    /// Messages that were published to topics here.
+    topics_out,
+    /// Messages of topics that were handed to actors.
+    topics_in,
+    /// Messages of topics that an actor did not get: it was too slow, or they could not be decoded.
+    topics_missed,
+    /// Questions to the network for the nodes of a topic.
+    topics_asked,
     /// Events that were dropped because the mailbox of a subscriber was full.
     events_dropped,
     /// Times that a thread of the node was blocked for seconds.

@@ -5,10 +5,13 @@ mod address_group;
 mod broadcast;
 mod config;
 mod outgoing;
+mod overlay;
 mod serve;
+mod subscriber;
+mod topic;
+mod topics;
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -23,23 +26,36 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-pub(crate) use self::broadcast::publish;
-pub use self::config::GossipConfig;
 use self::{
     broadcast::ReceivingBroadcasts,
     outgoing::{Kind, Outgoing},
-    serve::Receiving,
+    overlay::{Machines, Output, Overlay},
+    serve::{Receiving, ReceivingTopics},
+    topics::Topics,
+};
+pub(crate) use self::{
+    broadcast::publish,
+    topic::Part,
+    topics::{open, open_topics},
+};
+pub use self::{
+    config::GossipConfig,
+    subscriber::{Published, TOPIC_QUEUE, TOPIC_QUEUE_BYTES, TopicEvent},
+    topic::TopicConfig,
+    topics::{MAX_SUBSCRIPTIONS, Subscription, TopicError, TopicStatus},
 };
 use crate::{
     bounded::BoundedMap,
     dispatch::AtOnce,
+    frame::Frame,
     message::Sender,
-    node::{PeerEvent, watch},
+    node::PeerEvent,
     overlay::{
         Address, Candidate, Learned, PeerInfo,
         options::{ConfigError, Options as _},
-        trees::{BCC, BCP, Trees, TreesConfig, TreesEvent, TreesOutput},
-        views::{DownReason, NBR, Views, ViewsEvent, ViewsMessage, ViewsOutput},
+        topics::TPC,
+        trees::{BCC, BCP, MessageId, Trees, TreesConfig, TreesEvent, TreesOutput},
+        views::{DownReason, NBR, Views, ViewsConfig, ViewsEvent, ViewsMessage, ViewsOutput},
     },
     peer::{
         NodeDown, Peers,
@@ -69,49 +85,14 @@ const MISBEHAVED_FOR: Duration = Duration::from_secs(60);
 /// could not be reached.
 const REMEMBERED: usize = 1_024;
 
-/// The pure machines: who the neighbours are, and what is broadcast over them.
-#[derive(Debug)]
-pub(crate) struct Machines {
-    pub(crate) views: Views<PeerInfo>,
-    pub(crate) trees: Trees<PeerInfo>,
-    /// What they ask for, in order.
-    outputs: VecDeque<Output>,
-}
-
-/// What one of the machines asks for.
-#[derive(Debug)]
-enum Output {
-    Views(ViewsOutput<PeerInfo>),
-    Trees(TreesOutput<PeerInfo>),
-}
-
-impl Machines {
-    /// Collects what the machines ask for. The trees learn of neighbours before any further message
-    /// of them is handled.
-    fn collect(&mut self) {
-        while let Some(output) = self.views.poll() {
-            match &output {
-                ViewsOutput::Event(ViewsEvent::NeighborUp(peer)) => {
-                    self.trees.neighbor_up(peer.clone(), now());
-                }
-                ViewsOutput::Event(ViewsEvent::NeighborDown(peer, _)) => {
-                    self.trees.neighbor_down(peer, now());
-                }
-                ViewsOutput::Event(_) | ViewsOutput::Send { .. } => {}
-            }
-            self.outputs.push_back(Output::Views(output));
-        }
-        self.outputs.extend(std::iter::from_fn(|| self.trees.poll()).map(Output::Trees));
-    }
-}
-
 /// The neighbours of a node, shared by its links, its maintenance and its handle.
 #[derive(Debug)]
 pub(crate) struct Neighbors {
     config: GossipConfig,
     /// The number of times that the node began to take part.
     turns: AtomicU64,
-    machines: OnceLock<Mutex<Machines>>,
+    network: OnceLock<Arc<Overlay>>,
+    topics: Topics,
     /// Room for broadcasts that handlers have not finished.
     room: Arc<Semaphore>,
     /// Which node has named a peer, by the time.
@@ -122,8 +103,6 @@ pub(crate) struct Neighbors {
     admitted: Mutex<IndexSet<PeerInfo>>,
     /// Notified when the maintenance has something to do.
     wake: Notify,
-    /// The neighbours, for those who wait for a change.
-    current: watch::Sender<Vec<PeerInfo>>,
 }
 
 impl Neighbors {
@@ -131,13 +110,13 @@ impl Neighbors {
         Self {
             config,
             turns: AtomicU64::new(0),
-            machines: OnceLock::new(),
+            network: OnceLock::new(),
+            topics: Topics::default(),
             room: Arc::new(Semaphore::new(broadcast::ROOM)),
             named_by: Mutex::new(BoundedMap::new(REMEMBERED)),
             unreached: Mutex::new(BoundedMap::new(REMEMBERED)),
             admitted: Mutex::default(),
             wake: Notify::new(),
-            current: watch::Sender::new(Vec::new()),
         }
     }
 
@@ -147,76 +126,118 @@ impl Neighbors {
     }
 
     /// The machines of a node that knows no other.
-    fn new_machines(&self, node: &Endpoint) -> Machines {
+    fn new_machines(
+        &self,
+        node: &Endpoint,
+        views: ViewsConfig,
+        trees: TreesConfig,
+    ) -> (Machines, u64) {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         let incarnation = node.links.incarnation.saturating_add(turn);
         let seed = node.me.id().seed(incarnation);
-        let config = self.config.views(&node.config);
-        let views =
-            Views::new(node.me.clone(), config, seed, now()).with_groups(address_group::group_of);
-        let trees = Trees::new(node.me.clone(), incarnation, TreesConfig::default(), now());
-        Machines { views, trees, outputs: VecDeque::new() }
+        let views = Views::new(node.me.clone(), views, seed, now());
+        let views = views.with_groups(address_group::group_of);
+        let trees = Trees::new(node.me.clone(), incarnation, trees, now());
+        (Machines::new(views, trees), seed)
+    }
+
+    fn new_network(&self, node: &Endpoint) -> Machines {
+        self.new_machines(node, self.config.views(&node.config), TreesConfig::default()).0
     }
 
     /// Takes part again after the node has left its network.
     fn begin_again(&self, node: &Endpoint) {
-        if let Some(machines) = self.machines.get() {
-            let mut machines = machines.lock();
-            if machines.views.has_left() {
-                *machines = self.new_machines(node);
-            }
+        if let Some(network) = self.network.get()
+            && network.on(|of| of.views.has_left())
+        {
+            network.replace(self.new_network(node));
+            self.topics.begin_again(self, node);
         }
     }
 
-    /// Runs `work` on the machines, and wakes the maintenance, which carries out what they ask for.
+    /// Runs `work` on the machines of the network, and wakes the maintenance, which carries out what
+    /// they ask for. `None` before the node is prepared.
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Machines) -> R) -> Option<R> {
-        let result = self.on(work);
+        Some(self.with_overlay(self.network.get()?, work))
+    }
+
+    /// Runs `work` on the machines of the network or of a topic.
+    fn with_overlay<R>(&self, overlay: &Overlay, work: impl FnOnce(&mut Machines) -> R) -> R {
+        let result = overlay.on(work);
         self.wake.notify_one();
         result
     }
 
-    /// Runs `work` on the machines. `None` before the node is prepared.
+    /// Runs `work` on the machines of the network. `None` before the node is prepared.
     fn on<R>(&self, work: impl FnOnce(&mut Machines) -> R) -> Option<R> {
-        let mut machines = self.machines.get()?.lock();
-        let result = work(&mut machines);
-        machines.collect();
-        Some(result)
+        Some(self.network.get()?.on(work))
+    }
+
+    /// The network, and the topics in which this node takes part.
+    fn overlays(&self) -> Vec<Arc<Overlay>> {
+        self.network.get().into_iter().cloned().chain(self.topics.overlays()).collect()
+    }
+
+    /// The network, or the topic with this name.
+    fn overlay(&self, name: &str) -> Option<Arc<Overlay>> {
+        if name.is_empty() { self.network.get().cloned() } else { self.topics.overlay(name) }
     }
 
     fn has(&self, peer: &PeerInfo) -> bool {
-        self.on(|of| of.views.is_neighbor(peer)).unwrap_or(false)
+        self.network.get().is_some_and(|network| network.has(peer))
     }
 
-    /// Handles a message of a peer. What it names may be dialled from the scope of the sender.
-    fn receive(&self, from: &PeerInfo, message: ViewsMessage<PeerInfo>, sender: &Sender) {
+    /// The neighbours in the network.
+    fn current(&self) -> Vec<PeerInfo> {
+        self.network.get().map(|network| network.current.get()).unwrap_or_default()
+    }
+
+    /// Notes that a node has named others. They may be dialled from the scope of that node.
+    fn note_named<'a>(&self, peers: impl Iterator<Item = &'a PeerInfo>, by: &Sender) {
         let mut named_by = self.named_by.lock();
-        for peer in message.names().chain([from]) {
+        for peer in peers {
             if !named_by.contains_key(peer) {
-                named_by.insert(peer.clone(), sender.address().clone(), now());
+                named_by.insert(peer.clone(), by.address().clone(), now());
             }
         }
-        drop(named_by);
-        self.with(|of| of.views.receive(from, message, now()));
     }
 
-    /// Answers a stranger that may not become a neighbour.
-    fn refuse(&self, stranger: &PeerInfo) {
-        self.with(|of| of.views.refuse(stranger));
+    /// Handles a message of a peer.
+    fn receive(
+        &self,
+        overlay: &Overlay,
+        from: &PeerInfo,
+        message: ViewsMessage<PeerInfo>,
+        sender: &Sender,
+    ) {
+        self.note_named(message.names().chain([from]), sender);
+        self.with_overlay(overlay, |of| of.views.receive(from, message, now()));
+    }
+
+    /// Tells a node that this one does not take part in a topic.
+    fn tell_that_left(&self, node: &Endpoint, peer: &PeerInfo, topic: &str) {
+        if let Some(frame) = ViewsMessage::Leave.encode(topic) {
+            self.topics.wait(node, peer, frame);
+            self.wake.notify_one();
+        }
     }
 
     /// Notes that the link to a peer is gone, or could not be opened.
     fn unreachable(&self, node: &Endpoint, peer: &PeerInfo) {
         self.unreached.lock().insert(peer.clone(), (), now());
         if !session::has_link(node, peer) {
-            self.with(|of| of.views.unreachable(peer, now()));
+            for overlay in self.overlays() {
+                self.with_overlay(&overlay, |of| of.views.unreachable(peer, now()));
+            }
         }
     }
 
     /// Notes the neighbours whose links have ended.
     fn look_for_ended_links(&self, node: &Endpoint) {
-        let active: Vec<_> = self.on(|of| of.views.active().cloned().collect()).unwrap_or_default();
-        for peer in active.iter().filter(|peer| !session::has_link(node, peer)) {
-            self.unreachable(node, peer);
+        for overlay in self.overlays() {
+            for peer in overlay.active().iter().filter(|peer| !session::has_link(node, peer)) {
+                self.unreachable(node, peer);
+            }
         }
     }
 
@@ -228,7 +249,7 @@ impl Neighbors {
         NodeContext { node, peers }: &NodeContext,
     ) -> Result<(), NodeDown> {
         let admitted = self.admitted.lock().clone();
-        let active = self.current.get();
+        let active = self.current();
         for peer in active.into_iter().filter(|peer| !admitted.contains(peer)) {
             if admit(node, peers, peer.clone()).await? && self.has(&peer) {
                 self.admitted.lock().insert(peer);
@@ -265,74 +286,109 @@ impl Neighbors {
         Ok(())
     }
 
-    /// Tells those who wait of the neighbours of now.
-    fn changed(&self) {
-        let active = self.on(|of| of.views.active().cloned().collect());
-        self.current.send_replace(active.unwrap_or_default());
-    }
-
     async fn carry_out(
         self: &Arc<Self>,
         context: &NodeContext,
         outgoing: &Outgoing,
+        overlay: &Overlay,
         output: Output,
     ) -> Result<(), NodeDown> {
         let node = &context.node;
         match output {
             Output::Views(ViewsOutput::Send { to, message }) => {
-                if let Some(frame) = message.encode("") {
+                if let Some(frame) = message.encode(&overlay.name) {
                     outgoing.send(node, self, to, frame, Kind::of(&message));
                 }
             }
-            Output::Views(ViewsOutput::Event(event)) => self.tell(context, event).await?,
+            Output::Views(ViewsOutput::Event(event)) if overlay.is_network() => {
+                self.tell(context, outgoing, overlay, event).await?;
+            }
+            Output::Views(ViewsOutput::Event(event)) => match event {
+                ViewsEvent::NeighborUp(peer) => self.keep(node, overlay, &peer),
+                ViewsEvent::NeighborDown(peer, _) => release(node, overlay, &peer),
+                ViewsEvent::Joined | ViewsEvent::Alone => {}
+            },
             Output::Trees(TreesOutput::Send { to, message }) => {
                 let kind = if message.is_control() { Kind::Control } else { Kind::Payload };
-                for frame in message.encode("") {
+                for frame in message.encode(&overlay.name) {
                     outgoing.send(node, self, to.clone(), frame, kind);
                 }
             }
-            Output::Trees(TreesOutput::Deliver(delivery)) => {
-                broadcast::deliver(node, &self.room, delivery);
+            Output::Trees(TreesOutput::Deliver(delivery)) if overlay.is_network() => {
+                if let Some(answer) = self.topics.answer(self, &delivery) {
+                    self.pass_answer(node, outgoing, &delivery.id, answer);
+                } else {
+                    broadcast::deliver(node, &self.room, delivery);
+                }
             }
-            Output::Trees(TreesOutput::Gap(gap)) => {
+            Output::Trees(TreesOutput::Deliver(delivery)) => {
+                self.topics.deliver(node, &overlay.name, delivery);
+            }
+            Output::Trees(TreesOutput::Gap(gap)) if overlay.is_network() => {
                 let author = gap.first.author.id().clone();
                 node.emit(&PeerEvent::BroadcastsMissed { author, messages: gap.count });
             }
-            Output::Trees(TreesOutput::Event(event)) => self.judge(event),
+            Output::Trees(TreesOutput::Gap(gap)) => self.topics.miss(&overlay.name, &gap),
+            Output::Trees(TreesOutput::Event(event)) => self.judge(overlay, event),
         }
         Ok(())
     }
 
+    /// Sends the answer to a question about a topic to the neighbour that has brought the question
+    /// first.
+    fn pass_answer(
+        self: &Arc<Self>,
+        node: &Arc<Endpoint>,
+        outgoing: &Outgoing,
+        question: &MessageId<PeerInfo>,
+        answer: Option<Frame>,
+    ) {
+        let Some(answer) = answer else { return };
+        if let Some(to) = self.on(|of| of.trees.source(question).cloned()).flatten() {
+            outgoing.send(node, self, to, answer, Kind::Control);
+        }
+    }
+
     /// Handles what the trees say of a neighbour.
-    fn judge(&self, event: TreesEvent<PeerInfo>) {
+    fn judge(&self, overlay: &Overlay, event: TreesEvent<PeerInfo>) {
         match event {
             TreesEvent::Useful { peer, useful } => {
-                self.with(|of| of.views.set_useful(&peer, useful));
+                self.with_overlay(overlay, |of| of.views.set_useful(&peer, useful));
             }
             TreesEvent::Misbehaves { peer, offence } => {
-                tracing::debug!(%peer, ?offence, "a neighbour is dropped");
-                self.with(|of| of.views.drop_peer(&peer, MISBEHAVED_FOR, now()));
+                tracing::debug!(%peer, ?offence, topic = &*overlay.name, "a neighbour is dropped");
+                self.with_overlay(overlay, |of| of.views.drop_peer(&peer, MISBEHAVED_FOR, now()));
             }
         }
     }
 
-    /// Does what follows from a change of the views.
+    /// Keeps the link of a new neighbour open.
+    fn keep(&self, node: &Endpoint, overlay: &Overlay, peer: &PeerInfo) {
+        node.links.pin(peer.id());
+        overlay.changed();
+        // The link may have ended before the peer became a neighbour.
+        if !session::has_link(node, peer) {
+            self.unreachable(node, peer);
+        }
+    }
+
+    /// Does what follows from a change of the neighbours in the network.
     async fn tell(
-        &self,
+        self: &Arc<Self>,
         NodeContext { node, peers }: &NodeContext,
+        outgoing: &Outgoing,
+        network: &Overlay,
         event: ViewsEvent<PeerInfo>,
     ) -> Result<(), NodeDown> {
         match event {
             ViewsEvent::NeighborUp(peer) => {
-                node.links.pin(peer.id());
-                self.changed();
                 node.joined.store(true, Ordering::Relaxed);
-                if admit(node, peers, peer.clone()).await? {
-                    self.admitted.lock().insert(peer.clone());
+                self.keep(node, network, &peer);
+                if let Some(frame) = self.topics.takes() {
+                    outgoing.send(node, self, peer.clone(), frame, Kind::Control);
                 }
-                // The link may have ended before the peer became a neighbour.
-                if !session::has_link(node, &peer) {
-                    self.unreachable(node, &peer);
+                if admit(node, peers, peer.clone()).await? {
+                    self.admitted.lock().insert(peer);
                 }
             }
             ViewsEvent::NeighborDown(peer, why) => {
@@ -345,14 +401,19 @@ impl Neighbors {
                     peers.give_up(&entry).await?;
                 }
                 self.admitted.lock().shift_remove(&peer);
-                node.links.unpin(peer.id());
-                self.changed();
+                release(node, network, &peer);
             }
             ViewsEvent::Alone => node.emit(&PeerEvent::Alone),
             ViewsEvent::Joined => {}
         }
         Ok(())
     }
+}
+
+/// Lets the link of a former neighbour close when nothing is sent over it.
+fn release(node: &Endpoint, overlay: &Overlay, peer: &PeerInfo) {
+    node.links.unpin(peer.id());
+    overlay.changed();
 }
 
 /// Adds a neighbour to the peer table, within the shares of the table. If there is no room, it takes
@@ -394,7 +455,8 @@ impl Maintenance for Gossip {
 
     fn prepare(&self, context: &NodeContext) {
         let NodeContext { node, peers } = context;
-        self.0.machines.set(Mutex::new(self.0.new_machines(node))).ok();
+        let network = Overlay::new("".into(), self.0.new_network(node));
+        self.0.network.set(Arc::new(network)).ok();
         node.neighbors.set(Arc::<Neighbors>::clone(&self.0)).ok();
         let receiving = Receiving {
             node: Arc::downgrade(node),
@@ -406,6 +468,8 @@ impl Maintenance for Gossip {
             let (node, neighbors) = (Arc::downgrade(node), Arc::clone(&self.0));
             context.serve(code, Arc::new(AtOnce(ReceivingBroadcasts { node, neighbors })));
         }
+        let (node, neighbors) = (Arc::downgrade(node), Arc::clone(&self.0));
+        context.serve(TPC, Arc::new(AtOnce(ReceivingTopics { node, neighbors })));
     }
 
     fn run<'a>(&'a self, context: &'a NodeContext) -> LocalBoxFuture<'a, ()> {
@@ -425,17 +489,24 @@ async fn run(context: &NodeContext, neighbors: &Arc<Neighbors>) -> Result<(), No
             look_at = Instant::now().later(LOOK_EVERY);
             neighbors.look_for_ended_links(node);
             neighbors.compare_with_table(context).await?;
+            neighbors.topics.look_for_ended_actors();
             neighbors.look_into_table(&context.peers).await?;
         }
-        let next = neighbors.on(|of| {
-            of.views.tick(now());
-            of.trees.tick(now());
-            [of.views.next_tick(now()), of.trees.next_tick()].into_iter().flatten().min()
-        });
-        while let Some(output) = neighbors.on(|of| of.outputs.pop_front()).flatten() {
-            neighbors.carry_out(context, &outgoing, output).await?;
+        let due = neighbors.topics.look(node, neighbors, &outgoing);
+        let mut next = [due, None];
+        for overlay in neighbors.overlays() {
+            next[1] = overlay.on(|of| {
+                of.views.tick(now());
+                of.trees.tick(now());
+                [of.views.next_tick(now()), of.trees.next_tick()].into_iter().flatten().min()
+            });
+            next[0] = next.into_iter().flatten().min();
+            while let Some(output) = overlay.pop() {
+                neighbors.carry_out(context, &outgoing, &overlay, output).await?;
+            }
         }
-        let until = next.flatten().map_or(look_at, Instant::from_std).min(look_at);
+        neighbors.topics.remove_left();
+        let until = next[0].map_or(look_at, Instant::from_std).min(look_at);
         let changed = select(ended.as_mut(), Box::pin(neighbors.wake.notified()));
         if let Ok(Either::Left(_)) = timeout_at(until, changed).await {
             ended.set(node.links.link_ended());
@@ -455,8 +526,8 @@ pub(crate) async fn enter(node: &Arc<Endpoint>, contact: &Address) -> Option<Pee
     let neighbors = Neighbors::of(node)?;
     neighbors.begin_again(node);
     let peer = session::open_link(node, contact, None).await.ok()?;
-    let mut current = neighbors.current.subscribe();
-    let before = neighbors.current.get();
+    let mut current = neighbors.network.get()?.current.subscribe();
+    let before = current.get();
     neighbors.with(|of| of.views.join(peer.clone(), now()));
     let is_in = |current: &Vec<PeerInfo>| {
         current.contains(&peer) || (before.is_empty() && !current.is_empty())
@@ -467,36 +538,37 @@ pub(crate) async fn enter(node: &Arc<Endpoint>, contact: &Address) -> Option<Pee
 
 /// The neighbours of a node. Empty if it keeps none.
 pub(crate) fn active_neighbors(node: &Endpoint) -> Vec<PeerInfo> {
-    Neighbors::of(node).map(|neighbors| neighbors.current.get()).unwrap_or_default()
+    Neighbors::of(node).map(|neighbors| neighbors.current()).unwrap_or_default()
 }
 
 /// Whether the node has no neighbour. `None` if it keeps none.
 pub(crate) fn is_alone(node: &Endpoint) -> Option<bool> {
-    Some(Neighbors::of(node)?.current.get().is_empty())
+    Some(Neighbors::of(node)?.current().is_empty())
 }
 
 /// Tells the neighbours that this node leaves, over their links. The node takes no part from then
 /// on, until it [enters](enter) a network again.
 pub(crate) fn leave(node: &Endpoint) {
     let Some(neighbors) = Neighbors::of(node) else { return };
-    neighbors.on(|of| of.views.leave(now()));
-    let outputs = neighbors.on(|of| std::mem::take(&mut of.outputs));
-    for output in outputs.unwrap_or_default() {
-        match output {
-            Output::Views(ViewsOutput::Send { to, message }) => {
-                if let Some(frame) = message.encode("") {
-                    session::try_notify_peer(node, &to, &frame);
+    for overlay in neighbors.overlays() {
+        overlay.on(|of| of.views.leave(now()));
+        for output in overlay.on(Machines::take_outputs) {
+            match output {
+                Output::Views(ViewsOutput::Send { to, message }) => {
+                    if let Some(frame) = message.encode(&overlay.name) {
+                        session::try_notify_peer(node, &to, &frame);
+                    }
                 }
+                Output::Views(ViewsOutput::Event(ViewsEvent::NeighborUp(peer))) => {
+                    node.links.pin(peer.id());
+                }
+                Output::Views(ViewsOutput::Event(ViewsEvent::NeighborDown(peer, _))) => {
+                    node.links.unpin(peer.id());
+                }
+                Output::Views(ViewsOutput::Event(_)) | Output::Trees(_) => {}
             }
-            Output::Views(ViewsOutput::Event(ViewsEvent::NeighborUp(peer))) => {
-                node.links.pin(peer.id());
-            }
-            Output::Views(ViewsOutput::Event(ViewsEvent::NeighborDown(peer, _))) => {
-                node.links.unpin(peer.id());
-            }
-            Output::Views(ViewsOutput::Event(_)) | Output::Trees(_) => {}
         }
+        overlay.changed();
     }
     neighbors.admitted.lock().clear();
-    neighbors.changed();
 }

@@ -146,6 +146,7 @@ fn every_option_that_is_a_number_or_a_time_has_bounds() {
         "src/peer/discovery/address_book.rs",
         "src/peer/builder.rs",
         "src/peer/gossip/config.rs",
+        "src/peer/gossip/topic.rs",
         "src/transport/tls.rs",
         "src/transport/tls/handshake.rs",
     ]

@@ -10,6 +10,7 @@
 //! - `network`: a network of a hundred nodes heals the same way for the same seed.
 //! - `sim`: the simulated network for tests.
 //! - `swim`: the membership detects nodes that are down.
+//! - `topics`: every subscriber gets each message, and other nodes none.
 //! - `torture`: lives under faults drawn from a seed break no promise.
 #![allow(
     clippy::cast_possible_truncation,
@@ -43,5 +44,7 @@ mod network;
 mod sim;
 #[cfg(all(feature = "swim", feature = "test-utils"))]
 mod swim;
+#[cfg(all(feature = "gossip", feature = "test-utils"))]
+mod topics;
 #[cfg(feature = "test-utils")]
 mod torture;

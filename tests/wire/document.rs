@@ -525,6 +525,28 @@ fn the_examples_of_broadcasts_are_read_and_written() {
     }
 }
 
+#[cfg(feature = "gossip")]
+#[test]
+fn the_examples_of_topics_are_read_and_written() {
+    use actix_peer::overlay::{
+        topics::{TopicHash, TopicsMessage},
+        trees::MessageId,
+    };
+
+    let author: PeerInfo = "ada 192.0.2.1 9000".parse().unwrap();
+    let question = MessageId { author, incarnation: 7, sequence: 5 };
+    let peers = vec!["bob 192.0.2.7 9000".parse().unwrap()];
+    let topic = TopicHash::of("news");
+    for (name, message) in [
+        ("tpc-takes", TopicsMessage::Takes { topics: vec![topic] }),
+        ("tpc-ask", TopicsMessage::Ask { topic }),
+        ("tpc-here", TopicsMessage::Here { question, peers }),
+    ] {
+        assert_eq!(message.encode(), Some(frame(name)), "{name}");
+        assert_eq!(TopicsMessage::decode(&frame(name)), Some(message), "{name}");
+    }
+}
+
 #[cfg(feature = "kademlia")]
 #[test]
 fn the_examples_of_kademlia_are_read_and_written() {

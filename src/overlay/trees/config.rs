@@ -26,6 +26,14 @@ pub struct TreesConfig {
     pub kept_count: usize,
     /// How long a message is kept for grafts. 30 s.
     pub keep_for: Duration,
+    /// The number of messages that are kept for longer: a history for new neighbours, of the latest
+    /// messages. 0.
+    pub history_count: usize,
+    /// The maximum size of the payloads and proofs of this history, in bytes. 0.
+    pub history_bytes: usize,
+    /// How long a message is kept in the history. Every node of the tree has to remember ids for
+    /// longer ([`remember_for`](Self::remember_for)), or it gets old messages again. 0.
+    pub history_for: Duration,
     /// The maximum number of kept messages of which a new neighbour is told, the latest ones. 4,096.
     pub catch_up: usize,
     /// The maximum number of announced messages that are waited for. A neighbour may take half of
@@ -91,6 +99,9 @@ impl Default for TreesConfig {
             kept_bytes: 16 << 20,
             kept_count: 4_096,
             keep_for: Duration::from_secs(30),
+            history_count: 0,
+            history_bytes: 0,
+            history_for: Duration::ZERO,
             catch_up: 4_096,
             missing_limit: 8_192,
             announcers: 8,

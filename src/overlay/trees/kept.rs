@@ -47,6 +47,8 @@ pub(super) struct Kept<P> {
     count_limit: usize,
     bytes_limit: usize,
     keep_for: Duration,
+    /// The number and size of the messages that are kept for longer, and this time.
+    history: (usize, usize, Duration),
 }
 
 impl<P: PeerKey> Kept<P> {
@@ -55,9 +57,10 @@ impl<P: PeerKey> Kept<P> {
             messages: IndexMap::new(),
             order: VecDeque::new(),
             bytes: 0,
-            count_limit: config.kept_count,
-            bytes_limit: config.kept_bytes,
+            count_limit: config.kept_count.max(config.history_count),
+            bytes_limit: config.kept_bytes.max(config.history_bytes),
             keep_for: config.keep_for,
+            history: (config.history_count, config.history_bytes, config.history_for),
         }
     }
 
@@ -100,7 +103,10 @@ impl<P: PeerKey> Kept<P> {
     }
 
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.order.front().map(|(at, _)| at.later(self.keep_for))
+        let (count, bytes, time) = self.history;
+        let is_history = self.messages.len() <= count && self.bytes <= bytes;
+        let keep_for = if is_history { time.max(self.keep_for) } else { self.keep_for };
+        self.order.front().map(|(at, _)| at.later(keep_for))
     }
 
     /// The latest ids with their hops, at most `limit`, the oldest first.

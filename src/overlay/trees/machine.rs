@@ -140,6 +140,13 @@ impl<P: PeerKey> Trees<P> {
         id.author == self.me || self.authors.knows(id)
     }
 
+    /// The neighbour that brought a message first. `None` if the message is not kept any more, or is
+    /// this node's own.
+    #[must_use]
+    pub fn source(&self, id: &MessageId<P>) -> Option<&P> {
+        self.kept.get(id)?.from.as_ref()
+    }
+
     /// What the tree holds at present.
     #[must_use]
     pub fn size(&self) -> TreesSize {

@@ -30,17 +30,32 @@ const CODE: usize = 4;
 
 /// Publishes a frame to all nodes of the network. `None` if the node keeps no neighbours.
 pub(crate) fn publish(node: &Endpoint, frame: &Frame) -> Option<Result<u64, PublishError>> {
-    let neighbors = Neighbors::of(node)?;
-    let payload = [&frame.code().as_bytes()[..], frame.data()].concat();
-    let prove = |id: &MessageId<PeerInfo>, payload: &Bytes| {
-        let signature = node.transport.sign(&signed("", id, payload));
-        signature.map_or_else(Bytes::new, Bytes::from)
-    };
-    let published = neighbors.with(|of| of.trees.publish(payload.into(), prove, now()))?;
+    let published = publish_frame(node, &*Neighbors::of(node)?, frame)?;
     Some(published.map(|id| {
         node.counters.broadcasts_out.one();
         id.sequence
     }))
+}
+
+/// Publishes a frame to all nodes of the network. `None` before the node is prepared.
+pub(super) fn publish_frame(
+    node: &Endpoint,
+    neighbors: &Neighbors,
+    frame: &Frame,
+) -> Option<Result<MessageId<PeerInfo>, PublishError>> {
+    let payload = [&frame.code().as_bytes()[..], frame.data()].concat();
+    neighbors.with(|of| of.trees.publish(payload.into(), |id, of| prove(node, "", id, of), now()))
+}
+
+/// The signature of the author. Empty if the transport has none.
+pub(super) fn prove(
+    node: &Endpoint,
+    topic: &str,
+    id: &MessageId<PeerInfo>,
+    payload: &Bytes,
+) -> Bytes {
+    let signature = node.transport.sign(&signed(topic, id, payload));
+    signature.map_or_else(Bytes::new, Bytes::from)
 }
 
 /// Serves `@BCP` and `@BCC`.
@@ -54,19 +69,21 @@ impl Take for ReceivingBroadcasts {
     fn take(&self, incoming: &Incoming) -> Result<(), Refusal> {
         let node = self.node.upgrade().ok_or(Refusal::HandlerGone)?;
         let from = sender_of(incoming.sender()).ok_or(Refusal::BadMessage)?;
-        let decoded = TreesMessage::decode(&incoming.frame);
-        let (_, message) =
-            decoded.filter(|(topic, _)| topic.is_empty()).ok_or(Refusal::BadMessage)?;
+        let (topic, message) = TreesMessage::decode(&incoming.frame).ok_or(Refusal::BadMessage)?;
+        let Some(overlay) = self.neighbors.overlay(topic) else {
+            self.neighbors.tell_that_left(&node, from, topic);
+            return Ok(());
+        };
         if let TreesMessage::Payload { id, payload, proof, .. } = &message {
-            let is_known = self.neighbors.on(|of| of.trees.is_known(id)).unwrap_or(true);
+            let is_known = overlay.on(|of| of.trees.is_known(id));
             let is_signed =
-                || node.transport.verify(id.author.id(), &signed("", id, payload), proof);
+                || node.transport.verify(id.author.id(), &signed(topic, id, payload), proof);
             if !is_known && !is_signed() {
                 node.counters.broadcasts_forged.one();
                 return Err(Refusal::NotYourId);
             }
         }
-        self.neighbors.with(|of| of.trees.receive(from, message, now()));
+        self.neighbors.with_overlay(&overlay, |of| of.trees.receive(from, message, now()));
         Ok(())
     }
 }

@@ -6,9 +6,10 @@ use crate::{
     node::Config,
     overlay::{
         options::{Options, Setting, TIME, settings},
+        topics::MAX_TOPICS,
         views::ViewsConfig,
     },
-    peer::gossip::address_group::SHARE,
+    peer::gossip::{address_group::SHARE, topic::NEIGHBORS},
 };
 
 /// The minimum number of neighbours for which a random network is connected, nearly always.
@@ -22,6 +23,7 @@ pub struct GossipConfig {
     neighbors: usize,
     passive: usize,
     shuffle_every: Duration,
+    topics: usize,
 }
 
 impl Default for GossipConfig {
@@ -31,6 +33,7 @@ impl Default for GossipConfig {
             neighbors: views.active_limit,
             passive: views.passive_limit,
             shuffle_every: views.shuffle_every,
+            topics: 16,
         }
     }
 }
@@ -64,6 +67,22 @@ impl GossipConfig {
         self
     }
 
+    /// The maximum number of [topics](crate::Peer::topic) in which the node takes part at once.
+    /// Default 16; 0 to 256. Each costs up to 6 links, which one peer shares among all its topics.
+    ///
+    /// It is lowered so that neighbours take at most half of
+    /// [`Config::max_links`](crate::Config::max_links): 20 topics with the default of 256 links.
+    pub const fn topics(mut self, topics: usize) -> Self {
+        self.topics = topics;
+        self
+    }
+
+    /// The number of topics in which a node with these limits takes part.
+    pub(super) fn topic_limit(&self, node: &Config) -> usize {
+        let links = (node.max_links / 2).saturating_sub(self.views(node).active_limit);
+        self.topics.min(links / NEIGHBORS)
+    }
+
     /// The settings of the views in a node with these limits. Half of its links stay free for
     /// other messages.
     pub(super) fn views(&self, node: &Config) -> ViewsConfig {
@@ -84,6 +103,7 @@ impl Options for GossipConfig {
             "GossipConfig::neighbors", "nodes", &mut self.neighbors, FEW..=64;
             "GossipConfig::passive", "nodes", &mut self.passive, 8..=1_024;
             "GossipConfig::shuffle_every", "", &mut self.shuffle_every, TIME;
+            "GossipConfig::topics", "topics", &mut self.topics, 0..=MAX_TOPICS;
         }
     }
 }

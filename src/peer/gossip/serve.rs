@@ -1,4 +1,4 @@
-//! Receiving `@NBR`.
+//! Receiving `@NBR` and `@TPC`.
 
 use std::sync::{Arc, Weak};
 
@@ -6,10 +6,10 @@ use futures::future::BoxFuture;
 
 use super::Neighbors;
 use crate::{
-    dispatch::{Notified, Serve},
+    dispatch::{Notified, Serve, Take},
     message::{Identity, Incoming, Reply, Sender, Via},
     node::Refusal,
-    overlay::{JoinPolicy, PeerInfo, views::ViewsMessage},
+    overlay::{JoinPolicy, PeerInfo, topics::TopicsMessage, views::ViewsMessage},
     peer::{Peers, asking::hosts::claims},
     session::Endpoint,
 };
@@ -38,22 +38,27 @@ impl Receiving {
         let node = self.node.upgrade().ok_or(Refusal::HandlerGone)?;
         let sender = incoming.sender();
         let from = sender_of(sender).ok_or(Refusal::BadMessage)?.clone();
-        let decoded = ViewsMessage::decode(&incoming.frame);
-        let (_, message) =
-            decoded.filter(|(topic, _)| topic.is_empty()).ok_or(Refusal::BadMessage)?;
+        let (topic, message) = ViewsMessage::decode(&incoming.frame).ok_or(Refusal::BadMessage)?;
+        let Some(overlay) = self.neighbors.overlay(topic) else {
+            // The others end what they think of this node.
+            if !matches!(message, ViewsMessage::Leave | ViewsMessage::Refuse { .. }) {
+                self.neighbors.tell_that_left(&node, &from, topic);
+            }
+            return Ok(None);
+        };
         let asks = matches!(message, ViewsMessage::Join | ViewsMessage::Neighbor { .. });
-        if !asks || self.neighbors.has(&from) {
-            self.neighbors.receive(&from, message, sender);
+        if !asks || overlay.has(&from) || self.neighbors.has(&from) {
+            self.neighbors.receive(&overlay, &from, message, sender);
             return Ok(None);
         }
         let (sender, peers, neighbors) =
             (sender.clone(), self.peers.clone(), Arc::clone(&self.neighbors));
         Ok(Some(Box::pin(async move {
             if may_ask(&node, &peers, &from, &sender).await {
-                neighbors.receive(&from, message, &sender);
+                neighbors.receive(&overlay, &from, message, &sender);
             } else {
                 node.counters.joins_refused.one();
-                neighbors.refuse(&from);
+                neighbors.with_overlay(&overlay, |of| of.views.refuse(&from));
             }
         })))
     }
@@ -103,4 +108,25 @@ fn answer(asked: Option<BoxFuture<'static, ()>>) -> BoxFuture<'static, Result<Re
         }
         Ok(Reply::none())
     })
+}
+
+/// Serves `@TPC`, for neighbours.
+#[derive(Debug)]
+pub(super) struct ReceivingTopics {
+    pub(super) node: Weak<Endpoint>,
+    pub(super) neighbors: Arc<Neighbors>,
+}
+
+impl Take for ReceivingTopics {
+    fn take(&self, incoming: &Incoming) -> Result<(), Refusal> {
+        let node = self.node.upgrade().ok_or(Refusal::HandlerGone)?;
+        let sender = incoming.sender();
+        let from = sender_of(sender).ok_or(Refusal::BadMessage)?;
+        let message = TopicsMessage::decode(&incoming.frame).ok_or(Refusal::BadMessage)?;
+        if self.neighbors.has(from) {
+            self.neighbors.topics.receive((&node, &self.neighbors), from, message, sender);
+            self.neighbors.wake.notify_one();
+        }
+        Ok(())
+    }
 }

@@ -198,6 +198,10 @@ impl Life {
         let peer = self.0.net.launch(&node.name, (&host, &id), Rc::new(recipe)).await?;
         self.0.endpoints.borrow_mut().push(Arc::downgrade(peer.node()));
         self.0.traffic.begin(&node.name, &peer, node.options.disk.is_some());
+        #[cfg(feature = "gossip")]
+        if n % 2 == 1 {
+            self.0.broadcasts.begin(&node.name, &peer);
+        }
         self.hear(node, &peer);
         actix_rt::spawn(self.clone().join(n, peer));
         Ok(())

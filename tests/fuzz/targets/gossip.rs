@@ -1,9 +1,10 @@
-//! What neighbours say (`@NBR`), and their broadcasts (`@BCP`, `@BCC`), message after message.
+//! What neighbours say (`@NBR`, `@TPC`), and their broadcasts (`@BCP`, `@BCC`), message after message.
 
 use actix_peer::{
     PeerInfo,
     frame::Frame,
     overlay::{
+        topics::{TPC, TopicsMessage},
         trees::{BCC, BCP, Trees, TreesConfig, TreesMessage},
         views::{NBR, Views, ViewsConfig, ViewsMessage},
     },
@@ -25,9 +26,13 @@ pub(crate) fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     while !input.is_empty() {
         let (code, from) = (input.byte(), peer(1 + input.byte() % 4));
-        let code = [NBR, BCP, BCC][usize::from(code % 3)];
+        let code = [NBR, BCP, BCC, TPC][usize::from(code % 4)];
         let len = input.short();
         let frame = Frame::new(code, input.take(len).to_vec());
+        if let Some(message) = TopicsMessage::decode(&frame) {
+            let again = message.encode().unwrap();
+            assert_eq!(TopicsMessage::decode(&again), Some(message));
+        }
         if let Some((topic, message)) = ViewsMessage::decode(&frame) {
             let again = message.encode(topic).unwrap();
             assert_eq!(ViewsMessage::decode(&again), Some((topic, message.clone())));
