@@ -26,6 +26,8 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+#[cfg(feature = "kademlia")]
+pub(crate) use self::topics::takes_part;
 use self::{
     broadcast::ReceivingBroadcasts,
     outgoing::{Kind, Outgoing},

@@ -11,6 +11,8 @@ mod providers;
 mod publish;
 mod serve;
 mod silent;
+#[cfg(feature = "gossip")]
+mod topics;
 
 use std::{
     collections::BTreeMap,
@@ -25,6 +27,8 @@ use futures::future::LocalBoxFuture;
 use indexmap::IndexSet;
 use tokio::sync::{Notify, Semaphore};
 
+#[cfg(feature = "gossip")]
+pub(crate) use self::topics::provide_topic;
 use self::{answered::Answered, publish::Own, serve::Answering, silent::Silent};
 pub use self::{config::KademliaConfig, error::KademliaError};
 use crate::{

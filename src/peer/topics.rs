@@ -120,8 +120,8 @@ impl Peer {
     /// Takes part in a topic, with the default options. Only nodes that take part get its messages,
     /// and pass them on ([`overlay::topics`](crate::overlay::topics)).
     ///
-    /// The node finds the others by its neighbours and by asking the network, within about a second;
-    /// [`Topic::joined`] waits for the first one. All nodes use the topic with the same type of
+    /// The node finds the others by its neighbours, by asking the network, and by Kademlia where that
+    /// is on, mostly within a second; [`Topic::joined`] waits for the first one. All nodes use the topic with the same type of
     /// messages, or one that decodes those of the others. A message that cannot be decoded is
     /// reported as missed.
     ///
@@ -185,7 +185,11 @@ impl Peer {
     /// with other options.
     #[cfg_attr(docsrs, doc(cfg(feature = "gossip")))]
     pub fn topic_with<M>(&self, name: &str, config: TopicConfig) -> Result<Topic<M>, TopicError> {
-        let part = open(self.node(), name, config)?;
+        let (part, begins) = open(self.node(), name, config)?;
+        if begins {
+            #[cfg(feature = "kademlia")]
+            crate::peer::kademlia::provide_topic(self.node(), &part);
+        }
         Ok(Topic { node: Arc::downgrade(self.node()), part, of: PhantomData })
     }
 

@@ -3,6 +3,8 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use actix::prelude::*;
+#[cfg(feature = "kademlia")]
+use actix_peer::peer::KademliaConfig;
 use actix_peer::{
     Builder, Peer,
     frame::{TypeCode, Wire},
@@ -355,6 +357,26 @@ fn two_groups_that_formed_apart_from_each_other_become_one_topic() {
         for (n, member) in members.iter().enumerate() {
             assert_eq!(member.heard(), BTreeMap::from([("n2".to_owned(), vec![1])]), "{n}");
         }
+        Ok::<_, SimError>(())
+    });
+    run.unwrap();
+}
+
+#[cfg(feature = "kademlia")]
+#[test]
+fn nodes_of_a_topic_that_no_neighbours_connect_find_each_other_by_kademlia() {
+    let run = SimNetwork::new(10).run(async |net| {
+        let on = |builder: Builder| Ok(builder.well_known().kademlia(KademliaConfig::default()));
+        let peers = net.start_many(4, move |_, builder| on(builder)).await?;
+        for peer in &peers[1..] {
+            peer.join_kademlia("n0:9000").await.unwrap();
+        }
+        assert!(peers.iter().all(|peer| peer.active_neighbors().is_empty()));
+        let members = members(&peers[2..]);
+        formed(&members, SECOND * 60).await;
+        members[0].topic.publish(&Line(1)).unwrap();
+        net.advance(SECOND).await;
+        assert_eq!(members[1].heard(), BTreeMap::from([("n2".to_owned(), vec![1])]));
         Ok::<_, SimError>(())
     });
     run.unwrap();

@@ -391,12 +391,19 @@ fn new_machines(
     neighbors.new_machines(node, views, config.trees())
 }
 
-/// Takes part in a topic.
+/// Whether a node takes part in a topic.
+#[cfg(feature = "kademlia")]
+pub(crate) fn takes_part(node: &Endpoint, name: &str) -> bool {
+    let state = Neighbors::of(node).and_then(|neighbors| neighbors.topics.state(name));
+    state.is_some_and(|state| state.part.lock().strong_count() > 0)
+}
+
+/// Takes part in a topic. Returns whether the node begins to.
 pub(crate) fn open(
     node: &Arc<Endpoint>,
     name: &str,
     config: TopicConfig,
-) -> Result<Arc<Part>, TopicError> {
+) -> Result<(Arc<Part>, bool), TopicError> {
     let config = config.validated()?;
     let len = name.len();
     if len == 0 || len > MAX_TOPIC {
@@ -412,7 +419,8 @@ pub(crate) fn open(
     if let Some(state) = all.get(name) {
         let mut part = state.part.lock();
         if let Some(part) = part.upgrade() {
-            return if state.config == config { Ok(part) } else { Err(TopicError::OtherOptions) };
+            let same = state.config == config;
+            return if same { Ok((part, false)) } else { Err(TopicError::OtherOptions) };
         }
         if state.config == config {
             let new =
@@ -424,7 +432,7 @@ pub(crate) fn open(
             }
             drop(all);
             neighbors.wake.notify_one();
-            return Ok(new);
+            return Ok((new, true));
         }
         // It lingers only for what was published, with other options.
         return Err(TopicError::OtherOptions);
@@ -443,7 +451,7 @@ pub(crate) fn open(
     drop(all);
     begin(&neighbors, node, &state);
     neighbors.wake.notify_one();
-    Ok(part)
+    Ok((part, true))
 }
 
 /// The topics in which a node takes part.
@@ -465,6 +473,12 @@ impl Part {
 
     pub(crate) fn neighbors(&self) -> Vec<PeerInfo> {
         self.topic.overlay.current.get()
+    }
+
+    /// Takes note of a node that takes part as well.
+    #[cfg(feature = "kademlia")]
+    pub(crate) fn meet(&self, peer: PeerInfo) {
+        meet(&self.neighbors, &self.topic, peer);
     }
 
     /// Completes when the node has a neighbour in the topic.
