@@ -6,11 +6,15 @@
 //! $ cargo run --release --example gossip -- --nodes 10,100,1000,10000
 //! $ cargo run --release --example gossip -- --senders many --hostile 2000 --partition 60 --topic 10
 //! $ cargo run --release --example gossip -- --nodes 1000 --plot diagrams/gossip.svg
+//! $ cargo run --release --features test-utils --example gossip -- --rest --nodes 10,100,1000
 //! ```
 //!
 //! It uses `overlay::views` and `overlay::trees`, without sockets and in virtual time. A message
 //! takes 25 ms ± 10 % to the next node. Nodes join one after the other by one contact, messages are
 //! published, and then some nodes are killed at once. The same options give the same table.
+//!
+//! With `--rest` it runs whole nodes in the simulated network, and measures what they send while
+//! nobody publishes.
 
 #![allow(
     clippy::indexing_slicing,
@@ -25,6 +29,8 @@ mod print;
 mod measure;
 mod network;
 mod plot;
+#[cfg(feature = "test-utils")]
+mod rest;
 mod table;
 mod traffic;
 
@@ -67,6 +73,10 @@ struct Options {
     /// The limit of the active view.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=64))]
     active: u8,
+    /// Measures what whole nodes send while nobody publishes, in place of all else. Needs the feature
+    /// `test-utils`.
+    #[arg(long)]
+    rest: bool,
     /// Prints a JSON object in place of the table.
     #[arg(long)]
     json: bool,
@@ -87,7 +97,31 @@ fn progress(text: &str) {
     }
 }
 
+#[cfg(feature = "test-utils")]
+fn at_rest(options: &Options) -> Result<(), String> {
+    let mut rests = Vec::new();
+    for nodes in &options.nodes {
+        progress(&format!("{nodes} nodes"));
+        rests.push(rest::measure(*nodes, options.seed)?);
+        progress("");
+    }
+    if options.json {
+        println!("{:#}", serde_json::json!({ "rest": rests }));
+    } else {
+        rest::lines(&rests).iter().for_each(|line| println!("{line}"));
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "test-utils"))]
+fn at_rest(_: &Options) -> Result<(), String> {
+    Err("--rest needs the simulated network: add --features test-utils".to_owned())
+}
+
 fn run(options: &Options) -> Result<(), String> {
+    if options.rest {
+        return at_rest(options);
+    }
     let plan = Plan {
         seed: options.seed,
         kill: options.kill,

@@ -163,7 +163,13 @@ pub(crate) fn lines(plan: Plan, measured: &[Figures]) -> Vec<String> {
         let cells = row.cells.into_iter().map(Option::unwrap_or_default);
         texts.push([row.name, row.aim.to_owned()].into_iter().chain(cells).collect());
     }
-    let widths: Vec<_> = (0..2 + measured.len())
+    aligned(&texts)
+}
+
+/// Rows of a table in Markdown, the header first.
+pub(crate) fn aligned(texts: &[Vec<String>]) -> Vec<String> {
+    let columns = texts.first().map_or(0, Vec::len);
+    let widths: Vec<_> = (0..columns)
         .map(|at| texts.iter().map(|row| row[at].chars().count()).max().unwrap_or(0))
         .collect();
     let line = |row: &Vec<String>| {
