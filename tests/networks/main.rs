@@ -4,6 +4,7 @@
 //! - `gossip`: no node is left alone.
 //! - `heals`: peers that list each other stay in agreement through faults.
 //! - `hostile`: networks on hostile wires, whose nodes take unusual ways.
+//! - `hostile_neighbors`: neighbours that misbehave do no harm, or are dropped.
 //! - `joining`: nodes that join are not isolated, and learn why they are refused.
 //! - `kademlia`: look-ups, records and routes in networks with partial tables.
 //! - `mdns`: nodes of one network find each other by multicast DNS.
@@ -27,11 +28,17 @@ mod common;
 #[cfg(all(feature = "kademlia", feature = "swim", feature = "test-utils"))]
 mod determinism;
 #[cfg(all(feature = "gossip", feature = "test-utils"))]
+#[path = "../links/fake.rs"]
+#[allow(dead_code)]
+mod fake;
+#[cfg(all(feature = "gossip", feature = "test-utils"))]
 mod gossip;
 #[cfg(feature = "test-utils")]
 mod heals;
 #[cfg(feature = "test-utils")]
 mod hostile;
+#[cfg(all(feature = "gossip", feature = "test-utils"))]
+mod hostile_neighbors;
 #[cfg(feature = "test-utils")]
 mod joining;
 #[cfg(all(feature = "kademlia", feature = "test-utils"))]
