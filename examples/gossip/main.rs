@@ -37,7 +37,7 @@ mod traffic;
 use std::{
     fs,
     io::{IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -80,8 +80,8 @@ struct Options {
     /// Prints a JSON object in place of the table.
     #[arg(long)]
     json: bool,
-    /// The file for a plot of the reliability over the share of killed nodes, as SVG. It is measured
-    /// with the first number of nodes.
+    /// The file for a plot of the reliability over the share of killed nodes, as SVG. Its data goes
+    /// into a file beside it that ends in `.json`. It is measured with the first number of nodes.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 }
@@ -143,11 +143,16 @@ fn run(options: &Options) -> Result<(), String> {
     let mut curve = None;
     if let (Some(path), Some(nodes)) = (&options.plot, options.nodes.first()) {
         let mut show = |what: &str| progress(&format!("{nodes} nodes, plot: {what}"));
-        let points = measure::curve(*nodes, plan, &mut show);
+        let measured = measure::curve(*nodes, plan, &mut show);
         progress("");
-        fs::write(path, plot::svg(*nodes, &points))
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-        curve = Some(points);
+        let write = |path: &Path, text: String| {
+            fs::write(path, text)
+                .map_err(|error| format!("cannot write {}: {error}", path.display()))
+        };
+        write(path, plot::svg(&measured))?;
+        let data = serde_json::to_string_pretty(&measured).map_err(|error| error.to_string())?;
+        write(&path.with_extension("json"), data + "\n")?;
+        curve = Some(measured);
     }
     if options.json {
         let json = serde_json::json!({ "plan": plan, "networks": measured, "curve": curve });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_peer::overlay::{trees::TreesConfig, views::ViewsConfig};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     network::{Id, Network, micros},
@@ -97,7 +97,7 @@ pub(crate) struct Partition {
     pub(crate) reached_ms: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Kill {
     pub(crate) survivors: usize,
     /// Of the survivors, in percent, before any repair.
@@ -116,7 +116,7 @@ pub(crate) struct Kill {
 }
 
 /// The measurement after the loss of a share of a network.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Point {
     pub(crate) share: f64,
     pub(crate) kill: Kill,
@@ -379,14 +379,22 @@ fn reach(network: &Network, message: usize, of: &[Id]) -> f64 {
 /// The shares of killed nodes in a curve.
 const SHARES: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95];
 
-/// The measurements after the loss of different shares of a network, each in a network of its own.
-pub(crate) fn curve(nodes: u32, plan: Plan, progress: &mut dyn FnMut(&str)) -> Vec<Point> {
-    let mut curve = Vec::new();
+/// The measurements after the loss of different shares of a network.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Curve {
+    pub(crate) nodes: u32,
+    pub(crate) seed: u64,
+    pub(crate) points: Vec<Point>,
+}
+
+/// Measures the loss of each share in a network of its own.
+pub(crate) fn curve(nodes: u32, plan: Plan, progress: &mut dyn FnMut(&str)) -> Curve {
+    let mut points = Vec::new();
     for share in SHARES {
         let mut of = Measurement::new(nodes, plan, progress);
         of.network.run(30 * SECOND);
         of.publish(Senders::One, 4 * SECOND);
-        curve.push(Point { share, kill: of.kill(share) });
+        points.push(Point { share, kill: of.kill(share) });
     }
-    curve
+    Curve { nodes, seed: plan.seed, points }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::measure::{Kill, Point};
+use crate::measure::{Curve, Kill, Point};
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 300.0;
@@ -46,7 +46,7 @@ fn y(percent: f64) -> f64 {
 }
 
 /// The plot as SVG.
-pub(crate) fn svg(nodes: u32, points: &[Point]) -> String {
+pub(crate) fn svg(Curve { nodes, points, .. }: &Curve) -> String {
     let (width, height) = (LEFT + WIDTH + 40.0, TOP + HEIGHT + 140.0);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
@@ -124,4 +124,20 @@ fn draw(svg: &mut String, at: usize, line: &Line, points: &[Point]) {
 fn text(svg: &mut String, part: std::fmt::Arguments<'_>) {
     // Writing to a string does not fail.
     svg.write_fmt(part).ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn the_plot_in_the_repository_matches_its_data() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("diagrams");
+        let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+        let curve = serde_json::from_str(&read("gossip.json")).unwrap();
+        let again = "run `gossip --nodes 1000 --plot diagrams/gossip.svg`";
+        assert!(svg(&curve) == read("gossip.svg"), "it is stale: {again}");
+    }
 }
