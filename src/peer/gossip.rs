@@ -91,7 +91,7 @@ const REMEMBERED: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct Neighbors {
     config: GossipConfig,
-    /// The number of times that the node began to take part.
+    /// The number of views and trees that were made.
     turns: AtomicU64,
     network: OnceLock<Arc<Overlay>>,
     topics: Topics,
@@ -127,24 +127,22 @@ impl Neighbors {
         Arc::clone(node.neighbors.get()?).downcast().ok()
     }
 
-    /// The machines of a node that knows no other.
-    fn new_machines(
-        &self,
-        node: &Endpoint,
-        views: ViewsConfig,
-        trees: TreesConfig,
-    ) -> (Machines, u64) {
+    /// A number that differs in each view and tree of each run of the node.
+    fn next_incarnation(&self, node: &Endpoint) -> u64 {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
-        let incarnation = node.links.incarnation.saturating_add(turn);
-        let seed = node.me.id().seed(incarnation);
-        let views = Views::new(node.me.clone(), views, seed, now());
-        let views = views.with_groups(address_group::group_of);
-        let trees = Trees::new(node.me.clone(), incarnation, trees, now());
-        (Machines::new(views, trees), seed)
+        node.links.incarnation.saturating_add(turn)
     }
 
-    fn new_network(&self, node: &Endpoint) -> Machines {
-        self.new_machines(node, self.config.views(&node.config), TreesConfig::default()).0
+    /// The views of a node that knows no other.
+    fn new_views(&self, node: &Endpoint, config: ViewsConfig) -> Views<PeerInfo> {
+        let seed = node.me.id().seed(self.next_incarnation(node));
+        Views::new(node.me.clone(), config, seed, now()).with_groups(address_group::group_of)
+    }
+
+    fn new_machines(&self, node: &Endpoint, views: ViewsConfig, trees: TreesConfig) -> Machines {
+        let incarnation = self.next_incarnation(node);
+        let trees = Trees::new(node.me.clone(), incarnation, trees, now());
+        Machines::new(self.new_views(node, views), trees)
     }
 
     /// Takes part again after the node has left its network.
@@ -152,7 +150,7 @@ impl Neighbors {
         if let Some(network) = self.network.get()
             && network.on(|of| of.views.has_left())
         {
-            network.replace(self.new_network(node));
+            network.begin_again(self.new_views(node, self.config.views(&node.config)));
             self.topics.begin_again(self, node);
         }
     }
@@ -457,7 +455,9 @@ impl Maintenance for Gossip {
 
     fn prepare(&self, context: &NodeContext) {
         let NodeContext { node, peers } = context;
-        let network = Overlay::new("".into(), self.0.new_network(node));
+        let views = self.0.config.views(&node.config);
+        let machines = self.0.new_machines(node, views, TreesConfig::default());
+        let network = Overlay::new("".into(), machines);
         self.0.network.set(Arc::new(network)).ok();
         node.neighbors.set(Arc::<Neighbors>::clone(&self.0)).ok();
         let receiving = Receiving {

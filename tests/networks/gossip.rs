@@ -194,6 +194,36 @@ fn what_is_broadcast_reaches_all_nodes_once_and_in_the_order_of_its_author() {
 }
 
 #[test]
+fn a_node_that_leaves_and_joins_again_hears_nothing_twice() {
+    let heard = Heard::default();
+    let all = Rc::clone(&heard);
+    let run = SimNetwork::new(1).run(async move |net| {
+        let recipe = move |n, builder: Builder| hears(n, builder, &all);
+        let peers = net.start_many(5, recipe).await?;
+        whole_within(&net, &peers, SECOND * 30).await?;
+        for number in 0..6 {
+            peers[1].broadcast(Frame::text("NEWS", number.to_string())).unwrap();
+            peers[2].broadcast(Frame::text("NEWS", number.to_string())).unwrap();
+            net.advance(SECOND).await;
+            if number == 2 {
+                peers[2].leave().await.unwrap();
+                net.advance(SECOND * 3).await;
+                peers[2].join("n0:9000").await.unwrap();
+            }
+        }
+        net.advance(SECOND * 5).await;
+        Ok::<_, SimError>(())
+    });
+    run.unwrap();
+    let all: Vec<u64> = (0..6).collect();
+    let heard = heard.borrow();
+    assert_eq!(heard.get(&(2, "n1".to_owned())), Some(&all));
+    for node in [0, 1, 3, 4] {
+        assert_eq!(heard.get(&(node, "n2".to_owned())), Some(&all), "{node}");
+    }
+}
+
+#[test]
 fn of_a_network_that_loses_two_thirds_of_its_nodes_all_that_are_left_hear_what_is_said_then() {
     let heard = Heard::default();
     let all = Rc::clone(&heard);

@@ -84,12 +84,10 @@ impl Overlay {
         result
     }
 
-    /// Begins again with machines that know no other node. What the former ones have asked for is
-    /// still carried out.
-    pub(super) fn replace(&self, new: Machines) {
-        let mut machines = self.machines.lock();
-        let outputs = machines.take_outputs();
-        *machines = Machines { outputs, ..new };
+    /// Looks for neighbours again, after the node has left. The tree remembers what it has had, so
+    /// that nothing is delivered again, and goes on counting its own messages.
+    pub(super) fn begin_again(&self, views: Views<PeerInfo>) {
+        self.machines.lock().views = views;
     }
 
     pub(super) fn pop(&self) -> Option<Output> {

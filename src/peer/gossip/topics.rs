@@ -160,7 +160,7 @@ impl Topics {
 
     /// Takes part in all topics again, after the node has left its network.
     pub(super) fn begin_again(&self, neighbors: &Neighbors, node: &Endpoint) {
-        self.states().iter().for_each(|state| begin(neighbors, node, state));
+        self.states().iter().for_each(|state| begin_again(neighbors, node, state));
     }
 
     /// The topics of this node, for its neighbours. `None` if there are none.
@@ -365,30 +365,28 @@ fn meet(neighbors: &Neighbors, state: &TopicState, peer: PeerInfo) {
     }
 }
 
-/// Begins to take part in a topic: the machines know no other node, and the neighbours that take
-/// part as well are asked first.
-fn begin(neighbors: &Neighbors, node: &Endpoint, state: &TopicState) {
-    let (machines, seed) = new_machines(neighbors, node, &state.config);
-    state.overlay.replace(machines);
-    *state.finder.lock() = Finder::new(seed, now());
-    let others = neighbors.current();
+/// Takes part in a topic again that this node has left.
+fn begin_again(neighbors: &Neighbors, node: &Endpoint, state: &TopicState) {
+    let config = views(neighbors.config.views(&node.config));
+    state.overlay.begin_again(neighbors.new_views(node, config));
+    *state.finder.lock() = new_finder(neighbors, node);
+    ask_neighbors(neighbors, state);
+}
+
+fn new_finder(neighbors: &Neighbors, node: &Endpoint) -> Finder {
+    Finder::new(node.me.id().seed(neighbors.next_incarnation(node)), now())
+}
+
+/// Asks the neighbours in the network that take part in the topic as well.
+fn ask_neighbors(neighbors: &Neighbors, state: &TopicState) {
     let known = neighbors.topics.others.lock();
-    let takes = |peer: &&PeerInfo| known.get(peer).is_some_and(|of| of.contains(&state.hash));
-    let others: Vec<_> = others.iter().filter(takes).cloned().collect();
+    let takes = |peer: &PeerInfo| known.get(peer).is_some_and(|of| of.contains(&state.hash));
+    let others: Vec<_> = neighbors.current().into_iter().filter(takes).collect();
     drop(known);
     if !others.is_empty() {
         state.finder.lock().wait(now());
     }
     others.into_iter().for_each(|peer| meet(neighbors, state, peer));
-}
-
-fn new_machines(
-    neighbors: &Neighbors,
-    node: &Endpoint,
-    config: &TopicConfig,
-) -> (super::Machines, u64) {
-    let views = views(neighbors.config.views(&node.config));
-    neighbors.new_machines(node, views, config.trees())
 }
 
 /// Whether a node takes part in a topic.
@@ -428,7 +426,7 @@ pub(crate) fn open(
             *part = Arc::downgrade(&new);
             drop(part);
             if state.overlay.on(|of| of.views.has_left()) {
-                begin(&neighbors, node, state);
+                begin_again(&neighbors, node, state);
             }
             drop(all);
             neighbors.wake.notify_one();
@@ -442,14 +440,16 @@ pub(crate) fn open(
         return Err(TopicError::TooManyTopics { limit });
     }
     let name: Arc<str> = name.into();
-    let (machines, seed) = new_machines(&neighbors, node, &config);
+    let of_views = views(neighbors.config.views(&node.config));
+    let machines = neighbors.new_machines(node, of_views, config.trees());
     let overlay = Arc::new(Overlay::new(Arc::clone(&name), machines));
-    let state = Arc::new(TopicState::new(overlay, config, Finder::new(seed, now())));
+    let finder = new_finder(&neighbors, node);
+    let state = Arc::new(TopicState::new(overlay, config, finder));
     let part = Arc::new(Part { topic: Arc::clone(&state), neighbors: Arc::clone(&neighbors) });
     *state.part.lock() = Arc::downgrade(&part);
     all.insert(name, Arc::clone(&state));
     drop(all);
-    begin(&neighbors, node, &state);
+    ask_neighbors(&neighbors, &state);
     neighbors.wake.notify_one();
     Ok((part, true))
 }
