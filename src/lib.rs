@@ -62,8 +62,8 @@
 //! `content`, `gossip` and `kademlia` are on by default.
 //!
 //! - `content`: content that moves in parts, with digests (`content`).
-//! - `gossip`: neighbours, so that no node of a large network is left alone, and broadcast over them
-//!   (`overlay::views`, `overlay::trees`).
+//! - `gossip`: neighbours, so that no node of a large network is left alone, broadcast over them
+//!   (`overlay::views`, `overlay::trees`), and messages to those that subscribe (`topics`).
 //! - `json`: typed messages as JSON.
 //! - `kademlia`: k-buckets and look-ups (`overlay::kademlia`).
 //! - `tls`: mutual TLS with keys as ids (`transport::tls`).
