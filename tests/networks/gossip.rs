@@ -441,3 +441,34 @@ fn a_network_at_rest_keeps_its_neighbours_whatever_the_size_of_its_tables() {
         run.unwrap();
     }
 }
+
+#[test]
+fn a_burst_of_long_broadcasts_over_slow_links_costs_no_neighbour_and_loses_no_message() {
+    let heard = Heard::default();
+    let all = Rc::clone(&heard);
+    let run = SimNetwork::new(1).run(async move |net| {
+        net.wires().latency(Duration::from_millis(1)..Duration::from_millis(30));
+        let recipe = move |n, builder: Builder| hears(n, builder, &all);
+        let peers = net.start_many(12, recipe).await?;
+        whole_within(&net, &peers, SECOND * 30).await?;
+        net.wires().bandwidth(std::num::NonZeroU64::new(1 << 20));
+        let before = neighbors(&peers);
+        // The author sends each to all of its neighbours, which takes half a minute.
+        for number in 0..64 {
+            let text = format!("{number:060000}");
+            peers[3].broadcast(Frame::text("NEWS", text)).unwrap();
+        }
+        let mut rounds = 0;
+        for _ in 0..120 {
+            net.advance(SECOND / 2).await;
+            rounds += usize::from(neighbors(&peers) != before);
+        }
+        assert_eq!(rounds, 0, "the neighbours have changed");
+        Ok::<_, SimError>(())
+    });
+    run.unwrap();
+    for node in (0..12).filter(|node| *node != 3) {
+        let numbers = heard.borrow().get(&(node, "n3".to_owned())).cloned().unwrap_or_default();
+        assert_eq!(numbers, (0..64).collect::<Vec<_>>(), "{node}");
+    }
+}
