@@ -56,7 +56,7 @@ use crate::{
         Address, Candidate, Learned, PeerInfo,
         options::{ConfigError, Options as _},
         topics::TPC,
-        trees::{BCC, BCP, MessageId, Trees, TreesConfig, TreesEvent, TreesOutput},
+        trees::{BCC, BCP, MessageId, Trees, TreesConfig, TreesEvent, TreesMessage, TreesOutput},
         views::{DownReason, NBR, Views, ViewsConfig, ViewsEvent, ViewsMessage, ViewsOutput},
     },
     peer::{
@@ -148,9 +148,8 @@ impl Neighbors {
     /// Takes part again after the node has left its network.
     fn begin_again(&self, node: &Endpoint) {
         if let Some(network) = self.network.get()
-            && network.on(|of| of.views.has_left())
+            && network.begin_again(|| self.new_views(node, self.config.views(&node.config)))
         {
-            network.begin_again(self.new_views(node, self.config.views(&node.config)));
             self.topics.begin_again(self, node);
         }
     }
@@ -178,9 +177,11 @@ impl Neighbors {
         self.network.get().into_iter().cloned().chain(self.topics.overlays()).collect()
     }
 
-    /// The network, or the topic with this name.
+    /// The network, or the topic with this name, if this node takes part in it.
     fn overlay(&self, name: &str) -> Option<Arc<Overlay>> {
-        if name.is_empty() { self.network.get().cloned() } else { self.topics.overlay(name) }
+        let overlay =
+            if name.is_empty() { self.network.get().cloned() } else { self.topics.overlay(name) };
+        overlay.filter(|overlay| overlay.is_in())
     }
 
     fn has(&self, peer: &PeerInfo) -> bool {
@@ -301,7 +302,7 @@ impl Neighbors {
                 }
             }
             Output::Views(ViewsOutput::Event(event)) if overlay.is_network() => {
-                self.tell(context, outgoing, overlay, event).await?;
+                self.tell(context, overlay, event).await?;
             }
             Output::Views(ViewsOutput::Event(event)) => match event {
                 ViewsEvent::NeighborUp(peer) => self.keep(node, overlay, &peer),
@@ -310,8 +311,12 @@ impl Neighbors {
             },
             Output::Trees(TreesOutput::Send { to, message }) => {
                 let kind = if message.is_control() { Kind::Control } else { Kind::Payload };
-                for frame in message.encode(&overlay.name) {
-                    outgoing.send(node, self, to.clone(), frame, kind);
+                let frames = message.encode(&overlay.name);
+                let send = |frame| outgoing.send(node, self, to.clone(), frame, kind);
+                if !frames.into_iter().all(send)
+                    && let TreesMessage::Payload { id, .. } = &message
+                {
+                    self.with_overlay(overlay, |of| of.trees.not_sent(&to, id, now()));
                 }
             }
             Output::Trees(TreesOutput::Deliver(delivery)) if overlay.is_network() => {
@@ -374,9 +379,8 @@ impl Neighbors {
 
     /// Does what follows from a change of the neighbours in the network.
     async fn tell(
-        self: &Arc<Self>,
+        &self,
         NodeContext { node, peers }: &NodeContext,
-        outgoing: &Outgoing,
         network: &Overlay,
         event: ViewsEvent<PeerInfo>,
     ) -> Result<(), NodeDown> {
@@ -384,8 +388,10 @@ impl Neighbors {
             ViewsEvent::NeighborUp(peer) => {
                 node.joined.store(true, Ordering::Relaxed);
                 self.keep(node, network, &peer);
+                // After the message that tells the peer that it is a neighbour.
                 if let Some(frame) = self.topics.takes() {
-                    outgoing.send(node, self, peer.clone(), frame, Kind::Control);
+                    self.topics.wait(node, &peer, frame);
+                    self.wake.notify_one();
                 }
                 if admit(node, peers, peer.clone()).await? {
                     self.admitted.lock().insert(peer);
@@ -553,24 +559,11 @@ pub(crate) fn is_alone(node: &Endpoint) -> Option<bool> {
 pub(crate) fn leave(node: &Endpoint) {
     let Some(neighbors) = Neighbors::of(node) else { return };
     for overlay in neighbors.overlays() {
-        overlay.on(|of| of.views.leave(now()));
-        for output in overlay.on(Machines::take_outputs) {
-            match output {
-                Output::Views(ViewsOutput::Send { to, message }) => {
-                    if let Some(frame) = message.encode(&overlay.name) {
-                        session::try_notify_peer(node, &to, &frame);
-                    }
-                }
-                Output::Views(ViewsOutput::Event(ViewsEvent::NeighborUp(peer))) => {
-                    node.links.pin(peer.id());
-                }
-                Output::Views(ViewsOutput::Event(ViewsEvent::NeighborDown(peer, _))) => {
-                    node.links.unpin(peer.id());
-                }
-                Output::Views(ViewsOutput::Event(_)) | Output::Trees(_) => {}
+        for (to, message) in overlay.leave() {
+            if let Some(frame) = message.encode(&overlay.name) {
+                session::try_notify_peer(node, &to, &frame);
             }
         }
-        overlay.changed();
     }
-    neighbors.admitted.lock().clear();
+    neighbors.wake.notify_one();
 }

@@ -81,13 +81,15 @@ impl<M> Topic<M> {
 
 impl<M: Wire + Send + 'static> Topic<M> {
     /// Publishes a message to all subscribers of the topic, those of this node included. Returns its
-    /// number among those that this node has published to the topic.
+    /// number among those that this run of the node has published to the topic.
     ///
     /// It never waits. A subscriber gets the message at most once, and the messages of one author in
     /// their order, as far as that is possible within a second; what is missing is reported
     /// ([`TopicEvent::Missed`]). Which subscribers get it is not known: those that are connected
     /// when it is published, those that begin to take part within half a minute, and later ones if
-    /// the topic has a [history](TopicConfig::history).
+    /// the topic has a [history](TopicConfig::history). A burst of more than 8 MiB may exceed what is
+    /// kept for slow neighbours. A node that stops right after it has published may end before the
+    /// message has left it.
     ///
     /// # Errors
     /// [`TopicError::TooLong`] for more than 64 KiB, [`TopicError::Encode`],
@@ -117,7 +119,8 @@ impl<M: Wire + Send + 'static> Topic<M> {
 }
 
 impl Peer {
-    /// Takes part in a topic, with the default options. Only nodes that take part get its messages,
+    /// Takes part in a topic, with the options that the topic has at this node, or else the default
+    /// ones. Only nodes that take part get its messages,
     /// and pass them on ([`overlay::topics`](crate::overlay::topics)).
     ///
     /// The node finds the others by its neighbours, by asking the network, and by Kademlia where that
@@ -175,7 +178,20 @@ impl Peer {
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "gossip")))]
     pub fn topic<M>(&self, name: &str) -> Result<Topic<M>, TopicError> {
-        self.topic_with(name, TopicConfig::default())
+        self.open_topic(name, None)
+    }
+
+    fn open_topic<M>(
+        &self,
+        name: &str,
+        config: Option<TopicConfig>,
+    ) -> Result<Topic<M>, TopicError> {
+        let (part, begins) = open(self.node(), name, config)?;
+        if begins {
+            #[cfg(feature = "kademlia")]
+            crate::peer::kademlia::provide_topic(self.node(), &part);
+        }
+        Ok(Topic { node: Arc::downgrade(self.node()), part, of: PhantomData })
     }
 
     /// Takes part in a topic with these options.
@@ -185,12 +201,7 @@ impl Peer {
     /// with other options.
     #[cfg_attr(docsrs, doc(cfg(feature = "gossip")))]
     pub fn topic_with<M>(&self, name: &str, config: TopicConfig) -> Result<Topic<M>, TopicError> {
-        let (part, begins) = open(self.node(), name, config)?;
-        if begins {
-            #[cfg(feature = "kademlia")]
-            crate::peer::kademlia::provide_topic(self.node(), &part);
-        }
-        Ok(Topic { node: Arc::downgrade(self.node()), part, of: PhantomData })
+        self.open_topic(name, Some(config))
     }
 
     /// The topics in which this node takes part, in the order in which it began to.
@@ -245,7 +256,8 @@ impl Peer {
 /// # Ok(()) }
 /// ```
 pub trait NetworkBroker: Actor {
-    /// Subscribes this actor to the messages of this type from all nodes, until it ends.
+    /// Subscribes this actor to the messages of this type from all nodes, until it ends. It does
+    /// nothing if the actor has subscribed already.
     ///
     /// # Errors
     /// As [`Peer::topic`] and [`Topic::subscribe`].
@@ -256,7 +268,11 @@ pub trait NetworkBroker: Actor {
         M: Wire + Send + 'static,
     {
         let topic = peer.topic::<M>(&M::CODE.to_string())?;
-        topic.subscribe(ctx.address().recipient())?.detach();
+        let recipient = ctx.address().recipient();
+        // A supervised actor subscribes each time that it is restarted.
+        if !topic.part.is_read_by(&recipient) {
+            topic.subscribe(recipient)?.detach();
+        }
         Ok(())
     }
 

@@ -45,7 +45,7 @@ impl Handler<TopicEvent<Line>> for Reader {
     fn handle(&mut self, event: TopicEvent<Line>, _: &mut Self::Context) -> Self::Result {
         let (author, what) = match event {
             TopicEvent::Message(said) => (said.author, Ok(said.message.0)),
-            TopicEvent::Missed { author, messages } => (author, Err(messages)),
+            TopicEvent::Missed { author, messages, .. } => (author, Err(messages)),
             _ => panic!("an event that this test does not know"),
         };
         self.read.borrow_mut().push((author.id().to_string(), what));
@@ -271,7 +271,7 @@ fn a_slow_subscriber_is_told_what_it_missed_and_holds_up_no_other() {
         let members = members(&peers);
         formed(&members, SECOND * 5).await;
         let slow = Read::default();
-        let pause = Duration::from_millis(20);
+        let pause = Duration::from_millis(5);
         let reader = Reader { read: Rc::clone(&slow), pause }.start();
         let _subscribed = members[1].topic.subscribe(reader.recipient()).unwrap();
         let all = TOPIC_QUEUE as u32 + 500;
@@ -300,6 +300,145 @@ fn a_slow_subscriber_is_told_what_it_missed_and_holds_up_no_other() {
             }
         }
         assert!(next == all && missed > 0, "{next} {missed}");
+        Ok::<_, SimError>(())
+    });
+    run.unwrap();
+}
+
+#[test]
+fn a_burst_that_fits_into_no_queue_arrives_whole() {
+    for (count, len) in [(3_000, 10), (130, 60_000)] {
+        let run = SimNetwork::new(11).run(async move |net| {
+            let peers = network(&net, 2, |builder| builder).await?;
+            let parts: Vec<Topic<Long>> =
+                peers.iter().map(|peer| peer.topic("files").unwrap()).collect();
+            let read = Rc::new(RefCell::new(Vec::new()));
+            let reader = Lengths(Rc::clone(&read)).start();
+            let _subscribed = parts[1].subscribe(reader.recipient()).unwrap();
+            parts[0].joined().await.unwrap();
+            net.advance(SECOND).await;
+            for n in 0..count {
+                parts[0].publish(&Long(vec![n as u8; len])).unwrap();
+            }
+            net.advance(SECOND * 30).await;
+            let expected: Vec<_> = (0..count).map(|n| Some((n as u8, len))).collect();
+            let read = read.borrow();
+            let of_one = |n: &Length| n.map(|(n, _)| n);
+            assert!(*read == expected, "{:?}", read.iter().map(of_one).collect::<Vec<_>>());
+            assert_eq!(peers[1].topics()[0].neighbors.len(), 1);
+            Ok::<_, SimError>(())
+        });
+        run.unwrap();
+    }
+}
+
+/// Notes the first byte and the length of each message, and `None` for those that are missing.
+struct Lengths(Rc<RefCell<Vec<Length>>>);
+
+type Length = Option<(u8, usize)>;
+
+impl Actor for Lengths {
+    type Context = Context<Self>;
+}
+
+impl Handler<TopicEvent<Long>> for Lengths {
+    type Result = ();
+
+    fn handle(&mut self, event: TopicEvent<Long>, _: &mut Self::Context) {
+        self.0.borrow_mut().push(match event {
+            TopicEvent::Message(said) => Some((said.message.0[0], said.message.0.len())),
+            _ => None,
+        });
+    }
+}
+
+#[test]
+fn a_subscriber_gets_the_whole_history_however_long_it_is() {
+    let run = SimNetwork::new(12).run(async |net| {
+        let ada = net.start("ada").await?;
+        let keeps = TopicConfig::default().history(4_096);
+        let first = member(&ada, keeps.clone());
+        for number in 0..4_096 {
+            first.topic.publish(&Line(number)).unwrap();
+        }
+        let late = member(&ada, keeps);
+        first.topic.publish(&Line(4_096)).unwrap();
+        net.advance(SECOND).await;
+        let all = BTreeMap::from([("ada".to_owned(), (0..=4_096).collect())]);
+        assert!(late.heard() == all && late.read.borrow().len() == 4_097);
+        Ok::<_, SimError>(())
+    });
+    run.unwrap();
+}
+
+#[test]
+fn a_node_with_subscriptions_stops_at_once_and_frees_their_actors() {
+    let run = SimNetwork::new(13).run(async |net| {
+        let peers = network(&net, 2, |builder| builder).await?;
+        let members = members(&peers);
+        formed(&members, SECOND * 5).await;
+        let fan = Fan(peers[1].clone(), Read::default()).start();
+        net.advance(SECOND).await;
+        members[0].topic.publish(&Line(1)).unwrap();
+        net.advance(SECOND).await;
+        let report = peers[1].stop().await;
+        assert!(report.is_clean() && report.took < SECOND, "{report:?}");
+        let weak = fan.downgrade();
+        drop(fan);
+        net.advance(SECOND).await;
+        assert!(weak.upgrade().is_none(), "nothing holds the actor any more");
+        // The other node was told.
+        assert_eq!(members[0].topic.neighbors(), []);
+        Ok::<_, SimError>(())
+    });
+    run.unwrap();
+}
+
+#[test]
+fn a_node_that_leaves_the_network_and_joins_again_is_in_its_topics_and_hears_nothing_twice() {
+    let run = SimNetwork::new(14).run(async |net| {
+        let peers = network(&net, 6, |builder| builder).await?;
+        let members = members(&peers);
+        formed(&members, SECOND * 5).await;
+        for number in 0..9 {
+            members[1].topic.publish(&Line(number)).unwrap();
+            members[2].topic.publish(&Line(number)).unwrap();
+            if number == 3 {
+                peers[2].leave().await.unwrap();
+                net.advance(SECOND * 5).await;
+                assert_eq!(members[2].topic.neighbors(), []);
+                peers[2].join("n0:9000").await.unwrap();
+            }
+            net.advance(SECOND).await;
+        }
+        net.advance(SECOND * 5).await;
+        for (n, member) in members.iter().enumerate() {
+            assert_eq!(member.heard(), expected(&[1, 2], 9), "{n}");
+        }
+        Ok::<_, SimError>(())
+    });
+    run.unwrap();
+}
+
+#[test]
+fn a_topic_that_is_left_only_for_its_last_messages_makes_room_and_takes_other_options() {
+    let run = SimNetwork::new(15).run(async |net| {
+        let two = GossipConfig::default().topics(2);
+        let ada = net.start_with("ada", move |b| Ok(b.gossip(two.clone()))).await?;
+        for name in ["a", "b"] {
+            assert_eq!(ada.topic(name).unwrap().publish(&Line(1)).unwrap(), 0);
+        }
+        assert_eq!(ada.topics().len(), 2);
+        let c = ada.topic::<Line>("c").unwrap();
+        net.advance(SECOND).await;
+        assert_eq!(ada.topics().len(), 2, "the oldest has ended");
+        let b = ada.topic_with::<Line>("b", TopicConfig::default().history(7)).unwrap();
+        assert_eq!(b.publish(&Line(2)).unwrap(), 1);
+        drop((b, c));
+        net.advance(SECOND * 31).await;
+        assert_eq!(ada.topics(), []);
+        // The numbers go on.
+        assert_eq!(ada.topic("a").unwrap().publish(&Line(2)).unwrap(), 1);
         Ok::<_, SimError>(())
     });
     run.unwrap();
@@ -428,7 +567,10 @@ impl Actor for Fan {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.subscribe_network::<Line>(&self.0, ctx).unwrap();
+        // The second time does nothing, as after a restart by a supervisor.
+        for _ in 0..2 {
+            self.subscribe_network::<Line>(&self.0, ctx).unwrap();
+        }
     }
 }
 

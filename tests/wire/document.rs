@@ -510,6 +510,7 @@ fn the_examples_of_broadcasts_are_read_and_written() {
     let payload = TreesMessage::Payload {
         id: id.clone(),
         hops: 2,
+        age: 7,
         payload: "NEWShello".into(),
         proof: Vec::new().into(),
     };

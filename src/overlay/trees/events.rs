@@ -31,6 +31,8 @@ pub struct Delivery<P> {
     pub id: MessageId<P>,
     /// The number of links that the message has passed.
     pub hops: u8,
+    /// How long ago it was published, in seconds, as far as the nodes on its way know.
+    pub age: u32,
     /// The payload.
     pub payload: Bytes,
     /// What the author's driver added.

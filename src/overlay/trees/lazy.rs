@@ -55,7 +55,9 @@ impl<P: PeerKey> Trees<P> {
 
     /// Tells a new neighbour what this node keeps.
     pub(super) fn catch_up(&mut self, to: &P) {
+        // What this node has forgotten again, others have as well: they would take it for new.
         let mut latest = self.kept.latest(self.config.catch_up);
+        latest.retain(|(id, _)| self.is_known(id));
         latest.iter_mut().for_each(|(_, hops)| *hops = hops.saturating_add(1));
         latest.sort_unstable();
         for part in latest.chunks(self.config.ids_in_message.max(1)) {

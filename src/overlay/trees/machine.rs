@@ -1,6 +1,9 @@
 //! The state of a tree at one node.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use indexmap::IndexMap;
@@ -118,6 +121,40 @@ impl<P: PeerKey> Trees<P> {
         }
     }
 
+    /// Goes on with a run of this node: its incarnation and the number of its next message, as
+    /// [`next_id`](Self::next_id) returned them.
+    #[must_use]
+    pub const fn going_on(mut self, incarnation: u64, sequence: u64) -> Self {
+        (self.incarnation, self.sequence) = (incarnation, Some(sequence));
+        self
+    }
+
+    /// The incarnation, and the number of the next message of this node. `None` if all numbers are
+    /// used.
+    #[must_use]
+    pub const fn next_id(&self) -> Option<(u64, u64)> {
+        match self.sequence {
+            Some(sequence) => Some((self.incarnation, sequence)),
+            None => None,
+        }
+    }
+
+    /// Changes how many messages are kept for longer, and for how long.
+    pub fn set_history(&mut self, count: usize, bytes: usize, time: Duration) {
+        self.config.history_count = count;
+        self.config.history_bytes = bytes;
+        self.config.history_for = time;
+        self.kept.set_history(&self.config);
+    }
+
+    /// Notes that the driver had no room for a payload to this neighbour. The neighbour gets its id,
+    /// and fetches it later.
+    pub fn not_sent(&mut self, to: &P, id: &MessageId<P>, now: Instant) {
+        if let Some(hops) = self.kept.get(id).map(|kept| kept.hops.saturating_add(1)) {
+            self.announce(to, id, hops, now);
+        }
+    }
+
     /// The id of this node.
     pub const fn me(&self) -> &P {
         &self.me
@@ -144,7 +181,7 @@ impl<P: PeerKey> Trees<P> {
     /// this node's own.
     #[must_use]
     pub fn source(&self, id: &MessageId<P>) -> Option<&P> {
-        self.kept.get(id)?.from.as_ref()
+        self.kept.get(id)?.first.as_ref()
     }
 
     /// What the tree holds at present.
@@ -189,9 +226,18 @@ impl<P: PeerKey> Trees<P> {
         }
         self.sequence = sequence.checked_add(1);
         self.shapes(&id.author, now);
-        let message = KeptMessage { payload, proof, hops: 0, from: None, grafted: false };
+        let message = KeptMessage {
+            payload,
+            proof,
+            hops: 0,
+            from: None,
+            first: None,
+            grafted: false,
+            age: 0,
+            came: now,
+        };
         self.pass_on(&id, &message, &[], true, now);
-        self.kept.insert(id.clone(), message, now);
+        self.kept.insert(id.clone(), message);
         Ok(id)
     }
 
@@ -258,7 +304,7 @@ impl<P: PeerKey> Trees<P> {
             }
             let (peer, eager) = (peer.clone(), neighbor.eager);
             if eager || wide {
-                self.send(peer, message.to_message(id, hops));
+                self.send(peer, message.to_message(id, hops, now));
             } else {
                 self.announce(&peer, id, hops, now);
             }

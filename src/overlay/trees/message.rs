@@ -85,6 +85,8 @@ pub enum TreesMessage<P> {
         id: MessageId<P>,
         /// The number of links that it has passed, this one included.
         hops: u8,
+        /// How long ago it was published, in seconds, as far as the nodes on its way know.
+        age: u32,
         /// The payload.
         payload: Bytes,
         /// What the author's driver added, for example a signature. It is passed on unchanged.

@@ -146,10 +146,13 @@ impl<P: PeerKey> Trees<P> {
     fn give_up_on_asked(&mut self, id: &MessageId<P>, now: Instant) {
         let asked = self.missing.entries.get_mut(id).and_then(|entry| entry.asked.take());
         if let Some(peer) = asked {
-            if let Some(neighbor) = self.neighbors.get_mut(&peer) {
-                neighbor.asked = neighbor.asked.saturating_sub(1);
+            let Some(neighbor) = self.neighbors.get_mut(&peer) else { return };
+            neighbor.asked = neighbor.asked.saturating_sub(1);
+            // One that brings others is only slow.
+            let settle = self.config.settle;
+            if neighbor.brought.is_none_or(|at| at.later(settle) <= now) {
+                self.offence(&peer, Offence::EmptyPromises, now);
             }
-            self.offence(&peer, Offence::EmptyPromises, now);
         }
     }
 

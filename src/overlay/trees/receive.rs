@@ -19,8 +19,8 @@ impl<P: PeerKey> Trees<P> {
         if *from == self.me {
             return;
         }
-        if let TreesMessage::Payload { id, hops, payload, proof } = message {
-            self.on_payload(from, id, hops, (payload, proof), now);
+        if let TreesMessage::Payload { id, hops, age, payload, proof } = message {
+            self.on_payload(from, id, (hops, age), (payload, proof), now);
             return;
         }
         let Some(neighbor) = self.neighbors.get_mut(from) else { return };
@@ -40,7 +40,7 @@ impl<P: PeerKey> Trees<P> {
         &mut self,
         from: &P,
         id: MessageId<P>,
-        hops: u8,
+        (hops, age): (u8, u32),
         (payload, proof): (Bytes, Bytes),
         now: Instant,
     ) {
@@ -57,8 +57,8 @@ impl<P: PeerKey> Trees<P> {
         }
         if self.authors.knows(&id) {
             self.on_duplicate(from, &id, hops, now);
-        } else {
-            self.on_new(from, id, hops, (payload, proof), now);
+        } else if u64::from(age) <= self.config.remember_for.as_secs() {
+            self.on_new(from, id, (hops, age), (payload, proof), now);
         }
     }
 
@@ -66,7 +66,7 @@ impl<P: PeerKey> Trees<P> {
         &mut self,
         from: &P,
         id: MessageId<P>,
-        hops: u8,
+        (hops, age): (u8, u32),
         (payload, proof): (Bytes, Bytes),
         now: Instant,
     ) {
@@ -83,21 +83,23 @@ impl<P: PeerKey> Trees<P> {
             neighbor.graft();
         }
         let source = Some(from.clone());
-        let kept = KeptMessage { payload, proof, hops, from: source, grafted };
+        let first = source.clone();
+        let kept =
+            KeptMessage { payload, proof, hops, from: source, first, grafted, age, came: now };
         let mut have: Vec<_> = announcers.iter().map(|(peer, _)| peer).collect();
         have.push(from);
         let shapes = self.shapes(&id.author, now);
         let wide = !shapes && hops < self.config.wide_hops;
         self.pass_on(&id, &kept, &have, wide, now);
         let (payload, proof) = (kept.payload.clone(), kept.proof.clone());
-        self.kept.insert(id.clone(), kept, now);
+        self.kept.insert(id.clone(), kept);
         if shapes
             && let Some((peer, shortest)) = announcers.iter().min_by_key(|(_, hops)| hops)
             && self.is_shorter(*shortest, hops)
         {
             self.switch(&id, from, (peer, *shortest), now);
         }
-        self.arrange(Delivery { id, hops, payload, proof, late: false }, now);
+        self.arrange(Delivery { id, hops, age, payload, proof, late: false }, now);
         self.review(now);
     }
 
@@ -178,7 +180,7 @@ impl<P: PeerKey> Trees<P> {
                     too_many = true;
                     refused.push(id);
                 } else if let Some(kept) = self.kept.get(&id) {
-                    let message = kept.to_message(&id, kept.hops.saturating_add(1));
+                    let message = kept.to_message(&id, kept.hops.saturating_add(1), now);
                     self.send(from.clone(), message);
                 } else {
                     refused.push(id);

@@ -21,7 +21,7 @@ fn id(author: Node, sequence: u64) -> MessageId<Node> {
 
 fn payload(author: Node, sequence: u64, hops: u8) -> TreesMessage<Node> {
     let (payload, proof) = (Bytes::from_static(b"news"), Bytes::new());
-    TreesMessage::Payload { id: id(author, sequence), hops, payload, proof }
+    TreesMessage::Payload { id: id(author, sequence), hops, age: 0, payload, proof }
 }
 
 fn span(author: Node, first: u64, count: u32) -> Span<Node> {

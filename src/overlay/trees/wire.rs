@@ -43,6 +43,7 @@ struct Header<'a> {
     topic: &'a str,
     id: MessageId<PeerInfo>,
     hops: u8,
+    age: u32,
     proof: &'a [u8],
 }
 
@@ -83,8 +84,8 @@ impl TreesMessage<PeerInfo> {
             Some(Frame::new(BCC, data))
         };
         match self {
-            Self::Payload { id, hops, payload, proof } => {
-                let header = Header { topic, id: id.clone(), hops: *hops, proof };
+            Self::Payload { id, hops, age, payload, proof } => {
+                let header = Header { topic, id: id.clone(), hops: *hops, age: *age, proof };
                 let header = versioned::encode(VERSION, &header, MAX_HEADER);
                 let fits = payload.len() <= MAX_PAYLOAD && proof.len() <= MAX_PROOF;
                 let frame = header.filter(|_| fits).map(|mut data| {
@@ -135,14 +136,14 @@ impl TreesMessage<PeerInfo> {
 
     fn decode_payload(data: &Bytes) -> Option<(&str, Self)> {
         let (header, rest): (Header<'_>, usize) = versioned::decode_front(VERSION, data)?;
-        let Header { topic, id, hops, proof } = header;
+        let Header { topic, id, hops, age, proof } = header;
         let fits = topic.len() <= MAX_TOPIC
             && proof.len() <= MAX_PROOF
             && rest <= MAX_PAYLOAD
             && data.len().saturating_sub(rest) <= MAX_HEADER;
         let payload = fits.then(|| data.slice(data.len().saturating_sub(rest)..))?;
         let proof = data.slice_ref(proof);
-        Some((topic, Self::Payload { id, hops, payload, proof }))
+        Some((topic, Self::Payload { id, hops, age, payload, proof }))
     }
 }
 
@@ -174,12 +175,14 @@ mod tests {
             TreesMessage::Payload {
                 id: id(u64::MAX),
                 hops: 3,
+                age: 86_400,
                 payload: Bytes::from_static(b"news"),
                 proof: Bytes::from_static(b"signature"),
             },
             TreesMessage::Payload {
                 id: id(0),
                 hops: 0,
+                age: 0,
                 payload: Bytes::from(vec![1; MAX_PAYLOAD]),
                 proof: Bytes::new(),
             },
@@ -216,6 +219,7 @@ mod tests {
         let message = |payload: usize, proof: usize| TreesMessage::Payload {
             id: id(1),
             hops: 1,
+            age: 0,
             payload: Bytes::from(vec![0; payload]),
             proof: Bytes::from(vec![0; proof]),
         };

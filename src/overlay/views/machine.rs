@@ -223,7 +223,13 @@ impl<P: PeerKey> Views<P> {
 
     /// Adds a passive peer that the driver knows from elsewhere, for example from a saved table.
     pub fn add_passive(&mut self, peer: P) {
-        self.learn(vec![peer], None, Vec::new());
+        self.add_passive_from(peer, None);
+    }
+
+    /// Adds a passive peer of which another one has told: those of one source take a share of the
+    /// passive view ([`ViewsConfig::source_share`]).
+    pub fn add_passive_from(&mut self, peer: P, source: Option<P>) {
+        self.learn(vec![peer], source, Vec::new());
     }
 
     /// The next thing to do. `None` if there is none.

@@ -89,7 +89,8 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Sends a message over the open link. If there is none, dials one if the message is worth it.
+    /// Sends a message over the open link. If there is none, dials one if the message is one for
+    /// which that is done. False if there is a link and no room for the message.
     pub(super) fn send(
         &self,
         node: &Arc<Endpoint>,
@@ -97,30 +98,32 @@ impl Outgoing {
         to: PeerInfo,
         frame: Frame,
         kind: Kind,
-    ) {
+    ) -> bool {
         let mut waiting = self.waiting.lock();
         if let Some(queue) = waiting.get_mut(&to) {
-            if !queue.push(frame, kind) {
+            let fits = queue.push(frame, kind);
+            if !fits {
                 node.counters.gossip_dropped.one();
             }
-            return;
+            return fits;
         }
-        if session::try_notify_peer(node, &to, &frame) {
-            return;
-        }
-        if kind != Kind::Dials && !session::has_link(node, &to) {
-            return;
+        if session::try_notify_peer(node, &to, &frame)
+            || (kind != Kind::Dials && !session::has_link(node, &to))
+        {
+            return true;
         }
         if waiting.len() >= WAITING {
             drop(waiting);
             node.counters.gossip_dropped.one();
-            return neighbors.unreachable(node, &to);
+            neighbors.unreachable(node, &to);
+            return false;
         }
         let mut queue = Queue::default();
         queue.push(frame, kind);
         waiting.insert(to.clone(), queue);
         drop(waiting);
         self.drain(node, neighbors, to);
+        true
     }
 
     /// Sends what waits for one peer in a task, until nothing waits.

@@ -7,7 +7,7 @@ use crate::{
     overlay::{
         PeerInfo,
         trees::{Trees, TreesOutput},
-        views::{Views, ViewsEvent, ViewsOutput},
+        views::{Views, ViewsEvent, ViewsMessage, ViewsOutput},
     },
     sync::Mutex,
     time::now,
@@ -51,10 +51,6 @@ impl Machines {
         }
         self.outputs.extend(std::iter::from_fn(|| self.trees.poll()).map(Output::Trees));
     }
-
-    pub(super) fn take_outputs(&mut self) -> VecDeque<Output> {
-        std::mem::take(&mut self.outputs)
-    }
 }
 
 /// The neighbours and the tree of the network, or of one topic.
@@ -84,10 +80,38 @@ impl Overlay {
         result
     }
 
-    /// Looks for neighbours again, after the node has left. The tree remembers what it has had, so
-    /// that nothing is delivered again, and goes on counting its own messages.
-    pub(super) fn begin_again(&self, views: Views<PeerInfo>) {
-        self.machines.lock().views = views;
+    /// Looks for neighbours again, if the node has left. The tree remembers what it has had, so that
+    /// nothing is delivered again, and goes on counting its own messages.
+    pub(super) fn begin_again(&self, views: impl FnOnce() -> Views<PeerInfo>) -> bool {
+        let mut machines = self.machines.lock();
+        let left = machines.views.has_left();
+        if left {
+            machines.views = views();
+        }
+        left
+    }
+
+    /// Leaves. Returns the messages that tell the neighbours; all else that follows is left to the
+    /// maintenance.
+    pub(super) fn leave(&self) -> Vec<(PeerInfo, ViewsMessage<PeerInfo>)> {
+        self.on(|of| of.views.leave(now()));
+        let mut machines = self.machines.lock();
+        let (mut told, mut rest) = (Vec::new(), VecDeque::new());
+        for output in std::mem::take(&mut machines.outputs) {
+            match output {
+                Output::Views(ViewsOutput::Send { to, message }) => told.push((to, message)),
+                other => rest.push_back(other),
+            }
+        }
+        machines.outputs = rest;
+        drop(machines);
+        self.changed();
+        told
+    }
+
+    /// Whether the node takes part: it has not left.
+    pub(super) fn is_in(&self) -> bool {
+        !self.on(|of| of.views.has_left())
     }
 
     pub(super) fn pop(&self) -> Option<Output> {
@@ -105,6 +129,9 @@ impl Overlay {
 
     /// Tells those who wait of the neighbours of now.
     pub(super) fn changed(&self) {
-        self.current.send_replace(self.active());
+        // Under the lock, so that an older list replaces no newer one.
+        let machines = self.machines.lock();
+        self.current.send_replace(machines.views.active().cloned().collect());
+        drop(machines);
     }
 }

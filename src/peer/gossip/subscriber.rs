@@ -1,15 +1,18 @@
 //! The queue between a topic and one actor that has subscribed.
 
 use std::{
+    any::Any,
     collections::VecDeque,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
+    time::{Duration, Instant},
 };
 
 use actix::prelude::Recipient;
 use bytes::Bytes;
 use indexmap::IndexMap;
+use tokio_util::sync::CancellationToken;
 
 use super::topic::Part;
 use crate::{
@@ -22,10 +25,12 @@ use crate::{
     overlay::{PeerInfo, trees::MessageId},
     session::Endpoint,
     sync::{Mutex, Notify},
+    time::now,
 };
 
-/// The number of messages that wait for one subscriber. Further ones are reported as missed.
-pub const TOPIC_QUEUE: usize = 1_024;
+/// The number of messages that wait for one subscriber. Further ones are reported as missed, those
+/// of up to 256 authors at once.
+pub const TOPIC_QUEUE: usize = 8_192;
 
 /// The bytes of messages that wait for one subscriber. Further messages are reported as missed.
 pub const TOPIC_QUEUE_BYTES: usize = 4 << 20;
@@ -56,7 +61,7 @@ const AUTHORS: usize = 256;
 ///     fn handle(&mut self, event: TopicEvent<Line>, _: &mut Self::Context) {
 ///         match event {
 ///             TopicEvent::Message(said) => println!("{}: {}", said.author.id(), said.message.0),
-///             TopicEvent::Missed { author, messages } => {
+///             TopicEvent::Missed { author, messages, .. } => {
 ///                 println!("{messages} messages of {} are missing", author.id());
 ///             }
 ///             _ => {}
@@ -72,6 +77,8 @@ pub enum TopicEvent<M> {
     /// Messages of an author have not come: they were lost, or this subscriber was too slow for them.
     /// One that comes nevertheless is [late](Published::late).
     Missed {
+        /// The name of the topic.
+        topic: Arc<str>,
         /// The author.
         author: PeerInfo,
         /// The number of messages.
@@ -87,6 +94,8 @@ impl<M: 'static> actix::Message for TopicEvent<M> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published<M> {
+    /// The name of the topic.
+    pub topic: Arc<str>,
     /// The message.
     pub message: M,
     /// The node that published it, where it says that it listens.
@@ -94,9 +103,15 @@ pub struct Published<M> {
     /// The id of the author: [`Proven`](Identity::Proven) with TLS, by its signature, and for
     /// messages of this node; otherwise [`Claimed`](Identity::Claimed) by whoever sent the message.
     pub identity: Identity,
-    /// The number of the message among those that the author has published to this topic since it
-    /// began to take part.
+    /// Another number in each run of the author. Author, incarnation and sequence together are the
+    /// id of the message.
+    pub incarnation: u64,
+    /// The number of the message among those that this run of the author has published to the topic.
     pub sequence: u64,
+    /// How long ago it was published, in whole seconds. It is what the nodes on its way say, and not
+    /// signed. More than a second or two is a message of the [history](super::TopicConfig::history),
+    /// or one that was missed and came later.
+    pub age: Duration,
     /// Whether a later message of the author came before, or this one was reported as missed.
     pub late: bool,
 }
@@ -104,7 +119,7 @@ pub struct Published<M> {
 /// What is handed to subscribers.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
-    Message { id: MessageId<PeerInfo>, payload: Bytes, late: bool, proven: bool },
+    Message { id: MessageId<PeerInfo>, payload: Bytes, late: bool, proven: bool, since: Instant },
     Missed { author: PeerInfo, messages: u64 },
 }
 
@@ -117,20 +132,33 @@ impl Event {
     }
 
     /// The event for an actor. The error is the author of a message that cannot be decoded.
-    fn typed<M: Wire>(self) -> Result<TopicEvent<M>, PeerInfo> {
-        let (id, payload, late, proven) = match self {
+    fn typed<M: Wire>(self, topic: &Arc<str>) -> Result<TopicEvent<M>, PeerInfo> {
+        let topic = Arc::clone(topic);
+        let (id, payload, late, proven, since) = match self {
             Self::Missed { author, messages } => {
-                return Ok(TopicEvent::Missed { author, messages });
+                return Ok(TopicEvent::Missed { topic, author, messages });
             }
-            Self::Message { id, payload, late, proven } => (id, payload, late, proven),
+            Self::Message { id, payload, late, proven, since } => {
+                (id, payload, late, proven, since)
+            }
         };
-        let MessageId { author, sequence, .. } = id;
+        let MessageId { author, incarnation, sequence } = id;
+        let age = Duration::from_secs(now().saturating_duration_since(since).as_secs());
         let frame = Frame::new(M::CODE, payload);
         match catch_unwind(AssertUnwindSafe(|| M::FORMAT.decode(&frame))) {
             Ok(Ok(message)) => {
                 let id = author.id().clone();
                 let identity = if proven { Identity::Proven(id) } else { Identity::Claimed(id) };
-                Ok(TopicEvent::Message(Published { message, author, identity, sequence, late }))
+                Ok(TopicEvent::Message(Published {
+                    topic,
+                    message,
+                    author,
+                    identity,
+                    incarnation,
+                    sequence,
+                    age,
+                    late,
+                }))
             }
             Ok(Err(error)) => {
                 tracing::debug!(%author, error = %Sanitized(error), "cannot decode a message of a topic");
@@ -146,6 +174,8 @@ impl Event {
 
 #[derive(Debug, Default)]
 struct Queue {
+    /// What was kept when the actor subscribed. It does not count against the limits.
+    first: VecDeque<Event>,
     events: VecDeque<Event>,
     bytes: usize,
     /// What is missing after the last event.
@@ -162,6 +192,9 @@ impl Queue {
     }
 
     fn pop(&mut self) -> Option<Event> {
+        if let Some(event) = self.first.pop_front() {
+            return Some(event);
+        }
         if let Some(event) = self.events.pop_front() {
             self.bytes = self.bytes.saturating_sub(event.len());
             return Some(event);
@@ -171,12 +204,20 @@ impl Queue {
     }
 }
 
+/// The actor of a subscriber, whatever messages it takes.
+struct Actor {
+    has_ended: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Its `Recipient`.
+    recipient: Box<dyn Any + Send + Sync>,
+}
+
 /// One subscriber.
 pub(super) struct Subscriber {
     queue: Mutex<Queue>,
     filled: Notify,
     node: Weak<Endpoint>,
-    has_ended: Box<dyn Fn() -> bool + Send + Sync>,
+    /// `None` after the subscription has ended.
+    actor: Mutex<Option<Actor>>,
     /// What keeps the node in the topic, if the subscription was detached.
     keeps: Mutex<Option<Arc<Part>>>,
 }
@@ -188,42 +229,57 @@ impl fmt::Debug for Subscriber {
 }
 
 impl Subscriber {
-    /// A subscriber, and the task that hands its events to the actor, one after the other.
+    /// A subscriber that gets these events first.
     pub(super) fn new<M: Wire + Send + 'static>(
         node: &Arc<Endpoint>,
         recipient: Recipient<TopicEvent<M>>,
-    ) -> Arc<Self> {
+        first: VecDeque<Event>,
+    ) -> Self {
         let actor = recipient.clone();
-        let this = Arc::new(Self {
-            queue: Mutex::default(),
+        let actor = Actor {
+            has_ended: Box::new(move || !actor.connected()),
+            recipient: Box::new(recipient),
+        };
+        Self {
+            queue: Mutex::new(Queue { first, ..Queue::default() }),
             filled: Notify::new(),
             node: Arc::downgrade(node),
-            has_ended: Box::new(move || !actor.connected()),
+            actor: Mutex::new(Some(actor)),
             keeps: Mutex::new(None),
-        });
-        let of = Arc::clone(&this);
+        }
+    }
+
+    /// Hands the events to the actor, one after the other, until the subscription, the actor or the
+    /// node ends. A node that stops hands over what waits.
+    pub(super) fn hand_over<M: Wire + Send + 'static>(
+        self: &Arc<Self>,
+        node: &Arc<Endpoint>,
+        topic: Arc<str>,
+        recipient: Recipient<TopicEvent<M>>,
+    ) {
+        let (this, drain) = (Arc::clone(self), node.drain.clone());
         let handing_over = async move {
-            while let Some(event) = of.next().await {
-                let event = match event.typed() {
+            while let Some(event) = this.next(&drain).await {
+                let event = match event.typed(&topic) {
                     Ok(event) => event,
                     Err(author) => {
-                        of.count(|counters| counters.topics_missed.one());
-                        TopicEvent::Missed { author, messages: 1 }
+                        this.count(|counters| counters.topics_missed.one());
+                        TopicEvent::Missed { topic: Arc::clone(&topic), author, messages: 1 }
                     }
                 };
                 let is_message = matches!(event, TopicEvent::Message(_));
                 match recipient.send(event).await {
-                    Ok(()) if is_message => of.count(|counters| counters.topics_in.one()),
-                    Err(_) if of.has_ended() => of.close(),
+                    Ok(()) if is_message => this.count(|counters| counters.topics_in.one()),
+                    Err(_) if this.has_ended() => break,
                     Ok(()) | Err(_) => {}
                 }
             }
         };
-        let until_aborted = node.until_aborted(handing_over);
+        let (this, until_aborted) = (Arc::clone(self), node.until_aborted(handing_over));
         node.spawn(async move {
             until_aborted.await;
+            this.close();
         });
-        this
     }
 
     fn count(&self, count: impl FnOnce(&Counters)) {
@@ -234,21 +290,32 @@ impl Subscriber {
 
     /// Whether the actor has ended, or the subscription.
     pub(super) fn has_ended(&self) -> bool {
-        (self.has_ended)() || self.queue.lock().closed
+        self.actor.lock().as_ref().is_none_or(|actor| (actor.has_ended)())
+    }
+
+    /// Whether it is that of this actor.
+    pub(super) fn is_of<M: 'static>(&self, recipient: &Recipient<TopicEvent<M>>) -> bool
+    where
+        TopicEvent<M>: Send,
+    {
+        let actor = self.actor.lock();
+        let of = actor.as_ref().and_then(|of| of.recipient.downcast_ref());
+        of.is_some_and(|of: &Recipient<TopicEvent<M>>| of == recipient)
     }
 
     /// Keeps the node in the topic until the actor ends.
     pub(super) fn keep(&self, part: Arc<Part>) {
-        *self.keeps.lock() = Some(part);
+        let mut keeps = self.keeps.lock();
+        if !self.queue.lock().closed {
+            *keeps = Some(part);
+        }
     }
 
     pub(super) fn close(&self) {
-        let mut queue = self.queue.lock();
-        queue.closed = true;
-        queue.events.clear();
-        drop(queue);
-        let kept = self.keeps.lock().take();
-        drop(kept);
+        *self.queue.lock() = Queue { closed: true, ..Queue::default() };
+        let (actor, kept) = (self.actor.lock().take(), self.keeps.lock().take());
+        // Without a lock: the last address of an actor may be among them.
+        drop((actor, kept));
         self.filled.notify_one();
     }
 
@@ -273,6 +340,8 @@ impl Subscriber {
             queue.events.push_back(event);
         } else {
             let (author, messages) = match event {
+                // It was reported already.
+                Event::Message { late: true, .. } => return,
                 Event::Message { id, .. } => (id.author, 1),
                 Event::Missed { author, messages } => (author, messages),
             };
@@ -283,13 +352,14 @@ impl Subscriber {
         self.filled.notify_one();
     }
 
-    /// The next event. `None` if the subscription has ended.
-    async fn next(&self) -> Option<Event> {
+    /// The next event. `None` if the subscription has ended, or if the node stops and none waits.
+    async fn next(&self, drain: &CancellationToken) -> Option<Event> {
         loop {
+            let filled = self.filled.notified();
             if let Some(next) = self.poll() {
                 return next;
             }
-            self.filled.notified().await;
+            drain.run_until_cancelled(filled).await?;
         }
     }
 

@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
+use actix::prelude::Recipient;
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
     Neighbors,
     overlay::Overlay,
-    subscriber::{Event, Subscriber},
+    subscriber::{Event, Subscriber, TopicEvent},
 };
 use crate::{
     overlay::{
@@ -24,7 +25,7 @@ use crate::{
         views::ViewsConfig,
     },
     sync::Mutex,
-    time::Later,
+    time::{Later, now},
 };
 
 /// The maximum number of neighbours of a node in one topic.
@@ -33,8 +34,13 @@ pub(super) const NEIGHBORS: usize = 6;
 /// The number of further nodes of a topic that a node remembers.
 const PASSIVE: usize = 32;
 
-/// The payloads of a topic that are kept for neighbours that miss them, in bytes.
-const KEPT: usize = 4 << 20;
+/// The payloads of a topic that are kept for neighbours that miss them, in bytes: more than waits for
+/// a neighbour, so that it can fetch what had no room there.
+const KEPT: usize = 8 << 20;
+
+/// The number of messages that are fetched from one neighbour at once: 2 MiB at most, so that a
+/// neighbour with a history of long messages can send them in time.
+const GRAFTS: usize = 32;
 
 /// How long a message is kept for new subscribers.
 const HISTORY_FOR: Duration = Duration::from_secs(24 * 3_600);
@@ -42,8 +48,8 @@ const HISTORY_FOR: Duration = Duration::from_secs(24 * 3_600);
 /// How long the ids of a silent author are remembered: longer than any node hands out its messages.
 const REMEMBER_FOR: Duration = Duration::from_secs(25 * 3_600);
 
-/// The number of authors of a topic whose ids are remembered.
-const AUTHORS: usize = 4_096;
+/// The number of authors of a topic whose ids are remembered, and of the ranges of each.
+const AUTHORS: (usize, usize) = (2_048, 8);
 
 /// How long a node that has published to a topic and no longer has a handle of it still passes the
 /// messages on.
@@ -69,9 +75,12 @@ impl TopicConfig {
     ///
     /// A node that begins to take part gets what its neighbours in the topic keep, each message
     /// once, those of one author in their order. So does an actor that subscribes at a node that
-    /// takes part already. It does not see whether a message is old: put the time into the message
-    /// if it matters. What nobody keeps any more is gone: a topic that all nodes have left has no
-    /// history.
+    /// takes part already. [`Published::age`](super::Published::age) says how old a message is. A
+    /// topic that all nodes have left has no history, and a node does not get what it has published
+    /// itself in an earlier run.
+    ///
+    /// Whatever this number is, a new neighbour gets all messages of the last half minute, which are
+    /// kept for those that missed them.
     pub const fn history(mut self, messages: usize) -> Self {
         self.history = messages;
         self
@@ -92,7 +101,9 @@ impl TopicConfig {
     /// The settings of the tree of the topic.
     pub(super) fn trees(&self) -> TreesConfig {
         TreesConfig {
-            authors: AUTHORS,
+            authors: AUTHORS.0,
+            ranges: AUTHORS.1,
+            grafts_at_once: GRAFTS,
             remember_for: REMEMBER_FOR,
             kept_bytes: KEPT,
             history_count: self.history,
@@ -135,7 +146,7 @@ impl Drop for Part {
 pub(super) struct TopicState {
     pub(super) overlay: Arc<Overlay>,
     pub(super) hash: TopicHash,
-    pub(super) config: TopicConfig,
+    pub(super) config: Mutex<TopicConfig>,
     pub(super) finder: Mutex<Finder>,
     pub(super) part: Mutex<Weak<Part>>,
     readers: Mutex<Readers>,
@@ -156,7 +167,7 @@ impl TopicState {
         Self {
             hash: TopicHash::of(&overlay.name),
             overlay,
-            config,
+            config: Mutex::new(config),
             finder: Mutex::new(finder),
             part: Mutex::default(),
             readers: Mutex::default(),
@@ -179,17 +190,44 @@ impl TopicState {
         self.readers.lock().all.len()
     }
 
-    /// Adds a subscriber, which gets what is kept first. `None` if there are `most` of them.
-    pub(super) fn subscribe(&self, subscriber: Arc<Subscriber>, most: usize) -> Option<u64> {
+    /// Takes these options, if the node no longer takes part otherwise.
+    pub(super) fn set_config(&self, config: TopicConfig) {
+        let trees = config.trees();
+        self.overlay.on(|of| {
+            of.trees.set_history(trees.history_count, trees.history_bytes, trees.history_for);
+        });
+        *self.config.lock() = config;
+    }
+
+    /// Ends the time in which the node still passes on what it has published.
+    pub(super) fn end_linger(&self) {
+        self.readers.lock().published = None;
+    }
+
+    /// Adds a subscriber that `make` makes of what is kept. `None` if there are `most` of them.
+    pub(super) fn subscribe(
+        &self,
+        make: impl FnOnce(VecDeque<Event>) -> Subscriber,
+        most: usize,
+    ) -> Option<(u64, Arc<Subscriber>)> {
         let mut readers = self.readers.lock();
         if readers.all.len() >= most {
             return None;
         }
-        readers.history.iter().for_each(|event| subscriber.give(event.clone()));
+        readers.forget_old();
+        let subscriber = Arc::new(make(readers.history.clone()));
         let id = readers.next;
         readers.next = id.saturating_add(1);
-        readers.all.push((id, subscriber));
-        Some(id)
+        readers.all.push((id, Arc::clone(&subscriber)));
+        Some((id, subscriber))
+    }
+
+    /// Whether an actor has subscribed.
+    pub(super) fn is_read_by<M: Send + 'static>(
+        &self,
+        recipient: &Recipient<TopicEvent<M>>,
+    ) -> bool {
+        self.readers.lock().all.iter().any(|(_, subscriber)| subscriber.is_of(recipient))
     }
 
     pub(super) fn unsubscribe(&self, id: u64) {
@@ -222,18 +260,19 @@ impl TopicState {
         let id = publish()?;
         readers.published = Some(Instant::now());
         let sequence = id.sequence;
-        let event = Event::Message { id, payload: payload.clone(), late: false, proven: true };
-        readers.give(event, &self.config);
+        let (payload, since) = (payload.clone(), now());
+        let event = Event::Message { id, payload, late: false, proven: true, since };
+        readers.give(event, &self.config.lock());
         Ok(sequence)
     }
 
     pub(super) fn deliver(&self, event: Event) {
-        self.readers.lock().give(event, &self.config);
+        self.readers.lock().give(event, &self.config.lock());
     }
 
     pub(super) fn miss(&self, gap: &Gap<PeerInfo>) {
         let event = Event::Missed { author: gap.first.author.clone(), messages: gap.count };
-        self.readers.lock().give(event, &self.config);
+        self.readers.lock().give(event, &self.config.lock());
     }
 }
 
@@ -246,8 +285,25 @@ impl Readers {
         self.bytes = self.bytes.saturating_add(event.len());
         self.history.push_back(event);
         while self.history.len() > config.history || self.bytes > config.history_bytes {
-            let Some(oldest) = self.history.pop_front() else { break };
-            self.bytes = self.bytes.saturating_sub(oldest.len());
+            self.forget_first();
+        }
+        self.forget_old();
+    }
+
+    /// Forgets what is too old for new subscribers.
+    fn forget_old(&mut self) {
+        let is_old = |event: &Event| match event {
+            Event::Message { since, .. } => since.later(HISTORY_FOR) <= now(),
+            Event::Missed { .. } => true,
+        };
+        while self.history.front().is_some_and(is_old) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some(first) = self.history.pop_front() {
+            self.bytes = self.bytes.saturating_sub(first.len());
         }
     }
 }

@@ -40,6 +40,12 @@ const REMEMBERED: usize = 128;
 /// The number of questions whose answers are counted.
 const QUESTIONS: usize = 1_024;
 
+/// The number of topics that the node has left whose numbers are remembered.
+const LEFT: usize = 256;
+
+/// The number of answers to one question that one neighbour may pass on.
+const ANSWERS_OF_ONE: usize = 2;
+
 /// The number of messages about topics that wait for the maintenance. Further ones are dropped and
 /// counted.
 const WAITING: usize = 256;
@@ -119,10 +125,13 @@ pub(super) struct Topics {
     others: Mutex<BoundedMap<PeerInfo, Vec<TopicHash>, std::time::Instant>>,
     /// What the neighbours were told last, and when.
     told: Mutex<(Vec<TopicHash>, Option<std::time::Instant>)>,
-    /// The number of answers that were passed on, by the question.
-    passed: Mutex<BoundedMap<MessageId<PeerInfo>, usize, std::time::Instant>>,
+    /// The neighbours whose answers were taken, one entry for each answer, by the question.
+    passed: Mutex<BoundedMap<MessageId<PeerInfo>, Vec<PeerInfo>, std::time::Instant>>,
     /// What waits for the maintenance to be sent.
     waiting: Mutex<VecDeque<(PeerInfo, Frame)>>,
+    /// The incarnation and the number of the next message in topics that this node has left, so that
+    /// it goes on counting when it returns.
+    left: Mutex<BoundedMap<Arc<str>, (u64, u64), std::time::Instant>>,
 }
 
 impl Default for Topics {
@@ -133,6 +142,7 @@ impl Default for Topics {
             told: Mutex::default(),
             passed: Mutex::new(BoundedMap::new(QUESTIONS)),
             waiting: Mutex::default(),
+            left: Mutex::new(BoundedMap::new(LEFT)),
         }
     }
 }
@@ -174,10 +184,11 @@ impl Topics {
         states.iter().filter(|state| !state.has_ended()).map(|state| state.hash).collect()
     }
 
-    /// Notes that a message about topics is to be sent.
+    /// Notes that a message about topics is to be sent. Those to strangers have half of the room.
     pub(super) fn wait(&self, node: &Endpoint, to: &PeerInfo, frame: Frame) {
         let mut waiting = self.waiting.lock();
-        if waiting.len() < WAITING {
+        let most = if frame.code() == TPC { WAITING } else { WAITING / 2 };
+        if waiting.len() < most {
             waiting.push_back((to.clone(), frame));
         } else {
             node.counters.gossip_dropped.one();
@@ -198,12 +209,15 @@ impl Topics {
         let mut due = self.tell(node, neighbors, outgoing);
         let has_network = neighbors.network.get().is_some_and(|of| !of.active().is_empty());
         for state in self.states() {
+            // Nobody takes part again meanwhile.
+            let all = self.all.lock();
             if state.has_ended() {
-                if !state.overlay.on(|of| of.views.has_left()) {
+                if state.overlay.is_in() {
                     state.overlay.on(|of| of.views.leave(now()));
                 }
                 continue;
             }
+            drop(all);
             if has_network {
                 ask(node, neighbors, &state);
                 due = [due, Some(state.finder.lock().due())].into_iter().flatten().min();
@@ -247,10 +261,13 @@ impl Topics {
     /// Forgets the topics that this node has left.
     pub(super) fn remove_left(&self) {
         let mut all = self.all.lock();
-        let left = all.extract_if(.., |_, state| {
-            state.has_ended() && state.overlay.on(|of| of.views.has_left())
-        });
+        let left = all.extract_if(.., |_, state| state.has_ended() && !state.overlay.is_in());
         let left: Vec<_> = left.collect();
+        for (name, state) in &left {
+            if let Some(next) = state.overlay.on(|of| of.trees.next_id()) {
+                self.left.lock().insert(Arc::clone(name), next, now());
+            }
+        }
         drop(all);
         drop(left);
     }
@@ -281,9 +298,11 @@ impl Topics {
 
     pub(super) fn deliver(&self, node: &Endpoint, name: &str, delivery: Delivery<PeerInfo>) {
         let Some(state) = self.state(name) else { return };
-        let Delivery { id, payload, late, .. } = delivery;
+        let Delivery { id, payload, late, age, .. } = delivery;
         let proven = node.transport.proves().is_some();
-        state.deliver(Event::Message { id, payload, late, proven });
+        let age = std::time::Duration::from_secs(age.into());
+        let since = now().checked_sub(age).unwrap_or_else(now);
+        state.deliver(Event::Message { id, payload, late, proven, since });
     }
 
     pub(super) fn miss(&self, name: &str, gap: &Gap<PeerInfo>) {
@@ -304,7 +323,7 @@ impl Topics {
             TopicsMessage::Takes { topics } => {
                 for state in self.states().iter().filter(|state| topics.contains(&state.hash)) {
                     neighbors.note_named([from].into_iter(), sender);
-                    meet(neighbors, state, from.clone());
+                    meet(neighbors, state, from.clone(), Some(from));
                 }
                 self.others.lock().insert(from.clone(), topics, now());
             }
@@ -313,26 +332,34 @@ impl Topics {
             TopicsMessage::Here { question, peers } if question.author == node.me => {
                 let mut states = self.states().into_iter();
                 let asked = states.find(|state| state.finder.lock().asked(&question));
-                if let Some(state) = asked {
+                if let Some(state) = asked.filter(|_| self.takes_answer(&question, from)) {
                     neighbors.note_named(peers.iter(), sender);
-                    peers.into_iter().for_each(|peer| meet(neighbors, &state, peer));
+                    peers.into_iter().for_each(|peer| meet(neighbors, &state, peer, Some(from)));
                 }
             }
             TopicsMessage::Here { question, peers } => {
                 let source = neighbors.on(|of| of.trees.source(&question).cloned()).flatten();
-                let Some(source) = source.filter(|source| source != from) else { return };
-                let mut passed = self.passed.lock();
-                let count = passed.get(&question).copied().unwrap_or(0);
-                if count >= MAX_ANSWERS {
-                    return;
-                }
-                passed.insert(question.clone(), count.saturating_add(1), now());
-                drop(passed);
-                if let Some(frame) = (TopicsMessage::Here { question, peers }).encode() {
+                if let Some(source) = source.filter(|source| source != from)
+                    && self.takes_answer(&question, from)
+                    && let Some(frame) = (TopicsMessage::Here { question, peers }).encode()
+                {
                     self.wait(node, &source, frame);
                 }
             }
         }
+    }
+
+    /// Whether one more answer to a question is taken from a neighbour.
+    fn takes_answer(&self, question: &MessageId<PeerInfo>, from: &PeerInfo) -> bool {
+        let mut passed = self.passed.lock();
+        let mut by = passed.get(question).cloned().unwrap_or_default();
+        let of_one = by.iter().filter(|other| *other == from).count();
+        if by.len() >= MAX_ANSWERS || of_one >= ANSWERS_OF_ONE {
+            return false;
+        }
+        by.push(from.clone());
+        passed.insert(question.clone(), by, now());
+        true
     }
 }
 
@@ -353,24 +380,26 @@ fn ask(node: &Endpoint, neighbors: &Neighbors, state: &TopicState) {
     }
 }
 
-/// Takes note of a node that takes part in a topic.
-fn meet(neighbors: &Neighbors, state: &TopicState, peer: PeerInfo) {
+/// Takes note of a node that takes part in a topic, and of which `source` has told.
+fn meet(neighbors: &Neighbors, state: &TopicState, peer: PeerInfo, source: Option<&PeerInfo>) {
     let overlay = &state.overlay;
-    if overlay.has(&peer) {
+    if overlay.on(|of| of.views.is_neighbor(&peer) || *of.views.me() == peer) {
         return;
     }
-    match state.finder.lock().meets() {
-        Move::Introduce => neighbors.with_overlay(overlay, |of| of.views.introduce(peer, now())),
-        Move::Remember => neighbors.with_overlay(overlay, |of| of.views.add_passive(peer)),
-    }
+    let (what, source) = (state.finder.lock().meets(), source.cloned());
+    neighbors.with_overlay(overlay, |of| match what {
+        Move::Introduce => of.views.introduce(peer, now()),
+        Move::Remember => of.views.add_passive_from(peer, source),
+    });
 }
 
 /// Takes part in a topic again that this node has left.
 fn begin_again(neighbors: &Neighbors, node: &Endpoint, state: &TopicState) {
     let config = views(neighbors.config.views(&node.config));
-    state.overlay.begin_again(neighbors.new_views(node, config));
-    *state.finder.lock() = new_finder(neighbors, node);
-    ask_neighbors(neighbors, state);
+    if state.overlay.begin_again(|| neighbors.new_views(node, config)) {
+        *state.finder.lock() = new_finder(neighbors, node);
+        ask_neighbors(neighbors, state);
+    }
 }
 
 fn new_finder(neighbors: &Neighbors, node: &Endpoint) -> Finder {
@@ -386,7 +415,9 @@ fn ask_neighbors(neighbors: &Neighbors, state: &TopicState) {
     if !others.is_empty() {
         state.finder.lock().wait(now());
     }
-    others.into_iter().for_each(|peer| meet(neighbors, state, peer));
+    for peer in others {
+        meet(neighbors, state, peer.clone(), Some(&peer));
+    }
 }
 
 /// Whether a node takes part in a topic.
@@ -396,13 +427,14 @@ pub(crate) fn takes_part(node: &Endpoint, name: &str) -> bool {
     state.is_some_and(|state| state.part.lock().strong_count() > 0)
 }
 
-/// Takes part in a topic. Returns whether the node begins to.
+/// Takes part in a topic, with these options or with those that it has. Returns whether the node
+/// begins to.
 pub(crate) fn open(
     node: &Arc<Endpoint>,
     name: &str,
-    config: TopicConfig,
+    config: Option<TopicConfig>,
 ) -> Result<(Arc<Part>, bool), TopicError> {
-    let config = config.validated()?;
+    let config = config.map(TopicConfig::validated).transpose()?;
     let len = name.len();
     if len == 0 || len > MAX_TOPIC {
         return Err(TopicError::Name { len });
@@ -413,45 +445,62 @@ pub(crate) fn open(
     let neighbors = Neighbors::of(node).ok_or(TopicError::NotEnabled)?;
     let topics = &neighbors.topics;
     let mut all = topics.all.lock();
-    let held = |state: &&Arc<TopicState>| state.part.lock().strong_count() > 0;
-    if let Some(state) = all.get(name) {
-        let mut part = state.part.lock();
-        if let Some(part) = part.upgrade() {
-            let same = state.config == config;
-            return if same { Ok((part, false)) } else { Err(TopicError::OtherOptions) };
-        }
-        if state.config == config {
-            let new =
-                Arc::new(Part { topic: Arc::clone(state), neighbors: Arc::clone(&neighbors) });
-            *part = Arc::downgrade(&new);
-            drop(part);
-            if state.overlay.on(|of| of.views.has_left()) {
-                begin_again(&neighbors, node, state);
-            }
-            drop(all);
-            neighbors.wake.notify_one();
-            return Ok((new, true));
-        }
-        // It lingers only for what was published, with other options.
-        return Err(TopicError::OtherOptions);
+    let known = all.get(name).cloned();
+    let held = known.as_ref().and_then(|state| state.part.lock().upgrade());
+    if let (Some(state), Some(part)) = (&known, held) {
+        let same = config.is_none_or(|config| *state.config.lock() == config);
+        return if same { Ok((part, false)) } else { Err(TopicError::OtherOptions) };
     }
-    let limit = neighbors.config.topic_limit(&node.config);
-    if all.values().filter(held).count() >= limit || all.len() >= limit.saturating_mul(2) {
-        return Err(TopicError::TooManyTopics { limit });
-    }
-    let name: Arc<str> = name.into();
-    let of_views = views(neighbors.config.views(&node.config));
-    let machines = neighbors.new_machines(node, of_views, config.trees());
-    let overlay = Arc::new(Overlay::new(Arc::clone(&name), machines));
-    let finder = new_finder(&neighbors, node);
-    let state = Arc::new(TopicState::new(overlay, config, finder));
+    let state = match known {
+        Some(state) => {
+            state.set_config(config.unwrap_or_default());
+            state
+        }
+        None => {
+            make_room(&all, neighbors.config.topic_limit(&node.config))?;
+            let state =
+                Arc::new(neighbors.new_topic(node, name.into(), config.unwrap_or_default()));
+            all.insert(Arc::clone(&state.overlay.name), Arc::clone(&state));
+            ask_neighbors(&neighbors, &state);
+            state
+        }
+    };
     let part = Arc::new(Part { topic: Arc::clone(&state), neighbors: Arc::clone(&neighbors) });
     *state.part.lock() = Arc::downgrade(&part);
-    all.insert(name, Arc::clone(&state));
+    begin_again(&neighbors, node, &state);
     drop(all);
-    ask_neighbors(&neighbors, &state);
     neighbors.wake.notify_one();
     Ok((part, true))
+}
+
+/// Fails if the node takes part in as many topics as it may. Ends a topic that it has only to pass on
+/// what it has published.
+fn make_room(all: &IndexMap<Arc<str>, Arc<TopicState>>, limit: usize) -> Result<(), TopicError> {
+    let lingers = |state: &&Arc<TopicState>| state.part.lock().strong_count() == 0;
+    if all.len() < limit {
+        return Ok(());
+    }
+    let ended = all.values().filter(lingers).count();
+    // Those that have ended are removed soon.
+    if all.len().saturating_sub(ended) >= limit || all.len() >= limit.saturating_mul(2) {
+        return Err(TopicError::TooManyTopics { limit });
+    }
+    if let Some(oldest) = all.values().find(lingers) {
+        oldest.end_linger();
+    }
+    Ok(())
+}
+
+impl Neighbors {
+    fn new_topic(&self, node: &Endpoint, name: Arc<str>, config: TopicConfig) -> TopicState {
+        let of_views = views(self.config.views(&node.config));
+        let before = self.topics.left.lock().get(&name).copied();
+        let mut machines = self.new_machines(node, of_views, config.trees());
+        if let Some((incarnation, sequence)) = before {
+            machines.trees = machines.trees.going_on(incarnation, sequence);
+        }
+        TopicState::new(Arc::new(Overlay::new(name, machines)), config, new_finder(self, node))
+    }
 }
 
 /// The topics in which a node takes part.
@@ -478,7 +527,7 @@ impl Part {
     /// Takes note of a node that takes part as well.
     #[cfg(feature = "kademlia")]
     pub(crate) fn meet(&self, peer: PeerInfo) {
-        meet(&self.neighbors, &self.topic, peer);
+        meet(&self.neighbors, &self.topic, peer, None);
     }
 
     /// Completes when the node has a neighbour in the topic.
@@ -511,22 +560,29 @@ impl Part {
         node: &Arc<Endpoint>,
         recipient: Recipient<TopicEvent<M>>,
     ) -> Result<Subscription, TopicError> {
-        let subscriber = Subscriber::new(node, recipient);
-        match self.topic.subscribe(Arc::clone(&subscriber), MAX_SUBSCRIPTIONS) {
-            Some(id) => {
-                let topic = Arc::downgrade(&self.topic);
-                Ok(Subscription { topic, id, subscriber, part: Some(Arc::clone(self)) })
-            }
-            None => {
-                subscriber.close();
-                Err(TopicError::TooManySubscriptions)
-            }
-        }
+        let make = |first| Subscriber::new(node, recipient.clone(), first);
+        let made = self.topic.subscribe(make, MAX_SUBSCRIPTIONS);
+        let (id, subscriber) = made.ok_or(TopicError::TooManySubscriptions)?;
+        subscriber.hand_over(node, Arc::clone(&self.topic.overlay.name), recipient);
+        let topic = Arc::downgrade(&self.topic);
+        Ok(Subscription { topic, id, subscriber, part: Some(Arc::clone(self)) })
+    }
+
+    /// Whether an actor has subscribed.
+    pub(crate) fn is_read_by<M: Send + 'static>(
+        &self,
+        recipient: &Recipient<TopicEvent<M>>,
+    ) -> bool {
+        self.topic.is_read_by(recipient)
     }
 }
 
 /// A subscription to a [topic](crate::Peer::topic). When it is dropped, the actor receives nothing
-/// more; what waits for it is discarded. It ends by itself when the actor ends.
+/// more; what waits for it is discarded. It ends by itself when the actor ends, and when the node
+/// stops.
+///
+/// It keeps the actor running, as an address does. An actor that holds its own subscription, or a
+/// `Peer` and a detached subscription, therefore ends only when it stops itself or the node stops.
 #[derive(Debug)]
 #[must_use = "a subscription ends when it is dropped: keep it, or detach it"]
 pub struct Subscription {

@@ -25,7 +25,11 @@ fn a_payload_over_the_limit_is_an_error_at_the_author_and_is_dropped_elsewhere()
     assert_eq!(good, Ok(id(0, 0)));
     sent(&mut trees);
     for (payload, proof) in [(long.clone(), Bytes::new()), (Bytes::new(), long.slice(..300))] {
-        trees.receive(&1, TreesMessage::Payload { id: id(9, 0), hops: 1, payload, proof }, now);
+        trees.receive(
+            &1,
+            TreesMessage::Payload { id: id(9, 0), hops: 1, age: 0, payload, proof },
+            now,
+        );
     }
     assert_eq!((outputs(&mut trees).len(), trees.size().kept), (0, 1));
 }
@@ -38,6 +42,7 @@ fn the_proof_is_passed_on_unchanged() {
     let message = |hops| TreesMessage::Payload {
         id: id(9, 0),
         hops,
+        age: 0,
         payload: payload.clone(),
         proof: proof.clone(),
     };
@@ -70,7 +75,7 @@ fn whatever_neighbours_send_the_memory_stays_bounded() {
         let message = match dice.below(6) {
             0 | 1 => {
                 let payload = Bytes::from(vec![0; dice.below(1_000)]);
-                TreesMessage::Payload { id: first, hops, payload, proof: Bytes::new() }
+                TreesMessage::Payload { id: first, hops, age: 0, payload, proof: Bytes::new() }
             }
             2 => TreesMessage::IHave { announced: vec![Announced { span, hops }; 3] },
             3 => TreesMessage::Graft { spans: vec![span; 3] },
@@ -177,7 +182,7 @@ fn forged_incarnations_neither_block_their_author_nor_fill_the_memory() {
     for incarnation in (0..10_000).map(|n| u64::MAX - n).chain([1]) {
         let (id, payload, proof) = (of(incarnation), Bytes::new(), Bytes::new());
         assert!(!trees.is_known(&id), "{incarnation}");
-        trees.receive(&1, TreesMessage::Payload { id, hops: 1, payload, proof }, now);
+        trees.receive(&1, TreesMessage::Payload { id, hops: 1, age: 0, payload, proof }, now);
     }
     assert!(trees.is_known(&of(1)));
     assert_eq!(trees.size().authors, 1);
@@ -192,8 +197,84 @@ fn own_messages_are_not_delivered_whoever_sends_them() {
     for (incarnation, sequence) in [(1, 0), (1, u64::MAX), (0, 0), (2, 0)] {
         let id = MessageId { author: 0, incarnation, sequence };
         let (payload, proof) = (Bytes::new(), Bytes::new());
-        trees.receive(&1, TreesMessage::Payload { id, hops: 1, payload, proof }, now);
+        trees.receive(&1, TreesMessage::Payload { id, hops: 1, age: 0, payload, proof }, now);
         trees.receive(&1, ihave(0, sequence, 5, 1), now);
     }
     assert_eq!((outputs(&mut trees), trees.size()), (Vec::new(), TreesSize::default()));
+}
+
+/// A tree that keeps a history of a day, and remembers ids for an hour more.
+fn with_history(me: Node, count: usize, now: Instant) -> Trees<Node> {
+    let config = TreesConfig {
+        history_count: count,
+        history_bytes: 1 << 20,
+        history_for: 86_400 * SECOND,
+        remember_for: 90_000 * SECOND,
+        ..TreesConfig::default()
+    };
+    Trees::new(me, 1, config, now)
+}
+
+/// Passes the messages of one tree to another one. Returns how many it delivered itself.
+fn pass(from: &mut Trees<Node>, to: &mut Trees<Node>, now: Instant) -> usize {
+    from.tick(now);
+    let mut delivered = 0;
+    for output in outputs(from) {
+        match output {
+            TreesOutput::Send { message, .. } => to.receive(from.me(), message, now),
+            TreesOutput::Deliver(_) => delivered += 1,
+            _ => {}
+        }
+    }
+    delivered
+}
+
+/// Passes all messages between two trees that are neighbours.
+fn pass_all(a: &mut Trees<Node>, b: &mut Trees<Node>, now: Instant) -> usize {
+    let at = |round: u32| now + round * 300 * MS;
+    (0..8).map(|round| pass(a, b, at(round)) + pass(b, a, at(round))).sum()
+}
+
+#[test]
+fn a_message_is_in_a_history_for_a_day_however_many_nodes_have_passed_it_on() {
+    let begun = crate::time::now();
+    let hour = 3_600 * SECOND;
+    let mut author = with_history(1, 10, begun);
+    let (mut early, mut late) = (with_history(2, 10, begun), with_history(3, 10, begun));
+    let mut reader = with_history(4, 0, begun);
+    author.neighbor_up(2, begun);
+    early.neighbor_up(1, begun);
+    author.publish(Bytes::from_static(b"news"), |_, _| Bytes::new(), begun).unwrap();
+    assert_eq!(pass_all(&mut author, &mut early, begun), 1);
+    // After ten hours another node gets it, and keeps it.
+    let now = begun + 10 * hour;
+    early.neighbor_up(3, now);
+    late.neighbor_up(2, now);
+    assert_eq!(pass_all(&mut early, &mut late, now), 1);
+    // After 23 hours it still hands it out, and after 25 no longer.
+    let now = begun + 23 * hour;
+    late.neighbor_up(4, now);
+    reader.neighbor_up(3, now);
+    assert_eq!(pass_all(&mut late, &mut reader, now), 1);
+    reader.neighbor_down(&3, now);
+    late.neighbor_down(&4, now);
+    let now = begun + 25 * hour;
+    let mut newcomer = with_history(5, 10, now);
+    newcomer.neighbor_up(3, now);
+    late.neighbor_up(5, now);
+    assert_eq!(pass_all(&mut late, &mut newcomer, now), 0);
+    assert_eq!(late.size().kept, 0);
+}
+
+#[test]
+fn a_neighbour_without_room_gets_the_id_of_a_message_and_fetches_it() {
+    let now = crate::time::now();
+    let mut trees = node(2, now);
+    let id = trees.publish(Bytes::from_static(b"news"), |_, _| Bytes::new(), now).unwrap();
+    outputs(&mut trees);
+    trees.not_sent(&1, &id, now);
+    trees.tick(now + SECOND);
+    let sent = sent(&mut trees);
+    let [(1, TreesMessage::IHave { announced })] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!((announced[0].span.first.clone(), announced[0].hops), (id, 1));
 }

@@ -88,7 +88,7 @@ fn the_runs_of_an_author_do_not_wait_for_each_other_and_the_later_may_have_the_l
     let run = |incarnation, sequence| {
         let TreesMessage::Payload { hops, payload, proof, .. } = payload(9, 0, 1) else { panic!() };
         let id = MessageId { author: 9, incarnation, sequence };
-        TreesMessage::Payload { id, hops, payload, proof }
+        TreesMessage::Payload { id, hops, age: 0, payload, proof }
     };
     for (incarnation, sequence) in [(2, 0), (2, 3), (1, 0), (2, 1), (1, 1), (1, 0)] {
         trees.receive(&1, run(incarnation, sequence), now);
