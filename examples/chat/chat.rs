@@ -134,8 +134,8 @@ impl Actor for Chat {
             self.enter(room, ctx);
         }
         self.current = 0;
-        ctx.run_interval(LOOK_EVERY, |this, ctx| {
-            this.look_at_rooms(ctx);
+        ctx.run_interval(LOOK_EVERY, |this, _| {
+            this.look_at_rooms();
             this.report();
         });
         self.report();

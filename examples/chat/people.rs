@@ -28,7 +28,7 @@ pub(crate) struct Person {
     pub(crate) info: PeerInfo,
     pub(crate) nick: Nick,
     seen: Instant,
-    rooms: BTreeMap<RoomName, Instant>,
+    rooms: BTreeMap<RoomName, Visit>,
     noticed: Option<Instant>,
 }
 
@@ -36,6 +36,14 @@ impl Person {
     pub(crate) fn label(&self) -> String {
         self.nick.label(self.info.id())
     }
+}
+
+/// A person in a room.
+#[derive(Clone, Copy, Debug)]
+struct Visit {
+    seen: Instant,
+    /// Whether it was shown that the person is there.
+    is_shown: bool,
 }
 
 /// What is new about a person.
@@ -92,9 +100,12 @@ impl People {
         });
         let is_first = person.rooms.is_empty();
         if let Some(room) = room {
-            let before = person.rooms.insert(room.clone(), now);
-            noted.is_new =
-                before.is_none_or(|before| now.saturating_duration_since(before) >= LATELY);
+            let before = person.rooms.get(room).copied();
+            let is_lately = |at: Instant| now.saturating_duration_since(at) < LATELY;
+            let before = before.filter(|before| is_lately(before.seen));
+            noted.is_new = before.is_none();
+            let is_shown = before.is_some_and(|before| before.is_shown);
+            person.rooms.insert(room.clone(), Visit { seen: now, is_shown });
         }
         let is_due = |of: Option<Instant>| {
             of.is_none_or(|of| now.saturating_duration_since(of) >= NOTICE_EVERY)
@@ -123,11 +134,20 @@ impl People {
         }
     }
 
-    /// A person has left a room. Returns the label.
+    /// A person has left a room. Returns the label, if it was shown that the person was there.
     pub(crate) fn leave(&mut self, id: &PeerId, room: &RoomName) -> Option<String> {
         let person = self.all.get_mut(id)?;
-        person.rooms.remove(room)?;
-        Some(person.label())
+        let visit = person.rooms.remove(room)?;
+        visit.is_shown.then(|| person.label())
+    }
+
+    /// Notes that it is shown that a person is in a room. Returns the label, if the person is still
+    /// there and it was not shown before.
+    pub(crate) fn show(&mut self, id: &PeerId, room: &RoomName) -> Option<String> {
+        let person = self.all.get_mut(id)?;
+        let visit = person.rooms.get_mut(room)?;
+        let is_first = !std::mem::replace(&mut visit.is_shown, true);
+        is_first.then(|| person.label())
     }
 
     /// This node has left a room.
@@ -141,7 +161,7 @@ impl People {
     pub(crate) fn in_room(&self, room: &RoomName, now: Instant) -> Vec<&Person> {
         let is_in = |person: &&Person| {
             let at = person.rooms.get(room);
-            at.is_some_and(|at| now.saturating_duration_since(*at) < LATELY)
+            at.is_some_and(|at| now.saturating_duration_since(at.seen) < LATELY)
                 && !self.is_banned(person.info.id())
         };
         let mut people: Vec<_> = self.all.values().filter(is_in).collect();
@@ -292,8 +312,11 @@ mod tests {
         for n in 1..=3 {
             people.note(&info(n), nick("ada"), Some(&lobby()), now);
         }
+        assert!(people.show(info(1).id(), &lobby()).is_some());
+        assert!(people.show(info(1).id(), &lobby()).is_none());
         assert!(people.leave(info(1).id(), &lobby()).is_some());
         assert!(people.leave(info(1).id(), &lobby()).is_none());
+        assert!(people.show(info(1).id(), &lobby()).is_none());
         people.ban(info(2).id(), "ada~aaaa".into());
         assert_eq!(people.in_room(&lobby(), now).len(), 1);
         assert_eq!(people.in_room(&lobby(), now + LATELY).len(), 0);

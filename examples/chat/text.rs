@@ -153,6 +153,11 @@ impl fmt::Display for RoomName {
     }
 }
 
+/// A number with its noun, in the plural if needed.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A number of bytes for people.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
@@ -195,10 +200,10 @@ mod tests {
 
     #[test]
     fn a_key_has_a_short_form() {
-        let id: PeerId = "00443f".repeat(11).parse().unwrap();
+        let id: PeerId = "00443f".repeat(10).parse().unwrap();
         assert_eq!(short_key(&id), "abcd");
         assert_eq!("ada".parse::<Nick>().unwrap().label(&id), "ada~abcd");
-        assert_eq!(short_key(&"not hex".replace(' ', "").parse().unwrap()), "????");
+        assert_eq!(short_key(&"not-hex".parse().unwrap()), "????");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{Chat, direct::Work};
 use crate::{
     command::{Command, HELP},
     people::Person,
-    text::{Nick, long_key},
+    text::{Nick, count, long_key},
     view::Event,
 };
 
@@ -98,8 +98,8 @@ impl Chat {
         for (n, room) in self.rooms.iter().enumerate() {
             let current = if n == self.current { ", the current one" } else { "" };
             let people = self.people.in_room(room.name(), tokio::time::Instant::now()).len();
-            let (name, neighbors) = (room.name(), room.neighbors());
-            let text = format!("room {name}: {people} people, {neighbors} neighbours{current}");
+            let neighbors = count(room.neighbors(), "neighbour");
+            let text = format!("room {}: {people} here, {neighbors}{current}", room.name());
             self.show.note(None, text);
         }
     }
@@ -109,7 +109,10 @@ impl Chat {
             return self.show.trouble("you are in no room: /join ROOM");
         };
         let people = self.people.in_room(room.name(), tokio::time::Instant::now());
-        self.show.note(Some(room.name()), format!("{} people were here lately", people.len()));
+        self.show.note(
+            Some(room.name()),
+            format!("{} here lately", count(people.len(), "person").replace("persons", "people")),
+        );
         for person in people {
             let id = person.info.id();
             let me = if self.is_me(id) { " (you)" } else { "" };

@@ -21,6 +21,10 @@ const ANSWER_EVERY: Duration = Duration::from_secs(5);
 /// An answer comes within this time, at random, so that not all answer at once.
 const ANSWER_WITHIN_MS: u64 = 400;
 
+/// It is shown that a person is in a room after this time. A newcomer is told of the last half minute,
+/// and should not see who has come and gone meanwhile.
+const SHOW_AFTER: Duration = Duration::from_millis(300);
+
 /// When this node tells that it is in a room.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Announcing {
@@ -62,7 +66,7 @@ impl Chat {
         rooms.iter().for_each(|room| self.announce(room, false));
     }
 
-    pub(super) fn look_at_rooms(&mut self, _: &mut Context<Self>) {
+    pub(super) fn look_at_rooms(&mut self) {
         let now = Instant::now();
         let due = self.rooms.iter().filter(|room| room.announcing.repeats(now));
         let due: Vec<_> = due.map(|room| room.name().clone()).collect();
@@ -70,7 +74,13 @@ impl Chat {
     }
 
     /// Takes note of a person in a room, and warns of a nick that two people use.
-    pub(super) fn note_person(&mut self, who: &PeerInfo, nick: Nick, room: &RoomName) {
+    pub(super) fn note_person(
+        &mut self,
+        who: &PeerInfo,
+        nick: Nick,
+        room: &RoomName,
+        ctx: &mut Context<Self>,
+    ) {
         let (is_me, label) = (self.is_me(who.id()), nick.label(who.id()));
         let is_mine = !is_me && self.settings.nick.is_like(nick.as_str());
         let shown = nick.clone();
@@ -82,10 +92,16 @@ impl Chat {
             self.show.note(Some(room), format!("{before} is now {label}"));
         }
         if noted.is_new {
-            self.show.note(Some(room), format!("{label} is here"));
+            let (id, room) = (who.id().clone(), room.clone());
+            ctx.run_later(SHOW_AFTER, move |this, _| {
+                if let Some(label) = this.people.show(&id, &room) {
+                    this.show.note(Some(&room), format!("{label} is here"));
+                }
+            });
         }
         let other = noted.shares_with.filter(|_| !is_mine);
-        let mine = (is_mine && noted.is_new).then(|| "you".to_owned());
+        let is_news = noted.is_new || noted.renamed.is_some();
+        let mine = (is_mine && is_news).then(|| "you".to_owned());
         if let Some(other) = mine.or(other) {
             let warning = format!(
                 "two people use the nick {shown}: {label} and {other}; the part after ~ tells them apart"
@@ -106,7 +122,7 @@ impl Chat {
         }
         match presence {
             Presence::Here { nick, asks } => {
-                self.note_person(who, Nick::claimed(&nick), room);
+                self.note_person(who, Nick::claimed(&nick), room, ctx);
                 if asks && !self.is_me(who.id()) {
                     self.answer_newcomer(room, ctx);
                 }

@@ -200,7 +200,7 @@ impl Chat {
         let kind = Kind::Said(self.author(author.id(), &nick));
         // An old line does not say that its author is here.
         if !is_old {
-            self.note_person(&author, nick, room);
+            self.note_person(&author, nick, room, ctx);
         }
         // The clock of an author may be wrong: it does not put a line into the future, and it does
         // not change the place of a line that is new.
@@ -249,7 +249,7 @@ impl Chat {
                 || Nick::claimed("").label(author.id()),
                 super::super::people::Person::label,
             );
-            self.show.note(Some(room), format!("{messages} lines of {who} are missing"));
+            self.show.note(Some(room), format!("lines of {who} are missing: {messages}"));
         }
     }
 }

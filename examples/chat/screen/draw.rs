@@ -10,7 +10,7 @@ use ratatui::{
 
 use super::{editor::width, state::Screen};
 use crate::{
-    text::size,
+    text::{count, size},
     view::{Author, Kind, Line, State, Transfer, clock},
 };
 
@@ -204,7 +204,6 @@ fn bar(transfer: &Transfer) -> String {
 }
 
 fn draw_status(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
-    let count = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
     let room = match screen.rooms.get(screen.current) {
         Some(room) if room.neighbors == 0 => format!("{}: no neighbour yet", room.name),
         Some(room) => format!("{}: {}", room.name, count(room.neighbors, "neighbour")),
