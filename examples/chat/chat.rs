@@ -3,6 +3,7 @@
 mod direct;
 mod input;
 mod presence;
+mod receipt;
 mod rooms;
 
 use std::{collections::VecDeque, path::PathBuf, time::Duration};
@@ -10,14 +11,17 @@ use std::{collections::VecDeque, path::PathBuf, time::Duration};
 use actix::prelude::*;
 use actix_peer::{Incoming, Peer, PeerEvent, PeerId, handler, peer::RegisterError};
 
-pub(crate) use self::input::{Input, Select, UntilJoined};
 use self::rooms::Room;
+pub(crate) use self::{
+    input::{Input, Select},
+    receipt::UntilHeard,
+};
 use crate::{
     files::{self, Offers, Waiting},
     people::People,
     text::{MAX_SHOWN, Nick, RoomName, clean},
     view::{Author, Event, RoomView, Show},
-    wire::{Ended, Offer, Whisper},
+    wire::{Ended, HasHeard, Offer, Whisper},
 };
 
 /// The time between two looks at neighbours and people.
@@ -84,6 +88,7 @@ impl Chat {
         self.peer.on::<Whisper>(ctx.address())?;
         self.peer.on::<Offer>(ctx.address())?;
         self.peer.on::<Ended>(ctx.address())?;
+        self.peer.on::<HasHeard>(ctx.address())?;
         self.peer.handle(<crate::wire::Fetch as actix_peer::frame::Wire>::CODE, serve.start())?;
         Ok(())
     }
@@ -182,6 +187,8 @@ impl Handler<LeaveAll> for Chat {
 
     fn handle(&mut self, _: LeaveAll, _: &mut Self::Context) {
         self.rooms.iter().for_each(Room::say_goodbye);
+        // A node that stops waits for the subscriptions, up to its limit.
+        self.rooms.clear();
     }
 }
 

@@ -13,15 +13,15 @@ use tokio::{
 };
 
 use crate::{
-    chat::{Chat, Input, UntilJoined, until_broken},
+    chat::{Chat, Input, UntilHeard, until_broken},
     command::Command,
     ends::Ends,
     text::size,
     view::{Event, Show, State, Transfer},
 };
 
-/// How long the program waits at the end of its input for a neighbour to whom to tell what was said.
-const JOIN_TIME: Duration = Duration::from_secs(10);
+/// How long the program waits at the end of its input until another node has what was said.
+const HEARD_TIME: Duration = Duration::from_secs(10);
 
 /// The maximum length of one line of input, in bytes.
 const MAX_LINE: u64 = 64 << 10;
@@ -103,19 +103,18 @@ fn input() -> Receiver<String> {
 /// Carries out the lines of standard input, one after the other, until it ends.
 async fn commands(chat: &Addr<Chat>, show: &Show, stay: bool) {
     let mut lines = input();
-    while let Some(line) = lines.recv().await {
-        match Command::parse(&line) {
-            None => {}
-            Some(Ok(Command::Quit)) => return,
+    loop {
+        match lines.recv().await.map(|line| Command::parse(&line)) {
+            // The end of the input.
+            None if stay => std::future::pending().await,
+            None | Some(Some(Ok(Command::Quit))) => break,
             // An error: the chat has ended, which is noticed elsewhere.
-            Some(Ok(command)) => drop(chat.send(Input(command)).await),
-            Some(Err(why)) => show.trouble(why),
+            Some(Some(Ok(command))) => drop(chat.send(Input(command)).await),
+            Some(Some(Err(why))) => show.trouble(why),
+            Some(None) => {}
         }
     }
-    if stay {
-        std::future::pending().await
-    }
-    timeout(JOIN_TIME, chat.send(UntilJoined)).await.ok();
+    timeout(HEARD_TIME, chat.send(UntilHeard)).await.ok();
 }
 
 /// Runs until the input ends, or a signal asks the program to end.

@@ -107,3 +107,16 @@ pub(crate) struct Ended {
 impl Wire for Ended {
     const CODE: TypeCode = TypeCode::new(b"CHEN");
 }
+
+/// Asks a node whether it has a line of the one that asks. The number is that of the line among those
+/// of its author in the room.
+#[derive(Debug, Message, Serialize, Deserialize)]
+#[rtype(result = "bool")]
+pub(crate) struct HasHeard {
+    pub(crate) room: String,
+    pub(crate) sequence: u64,
+}
+
+impl Wire for HasHeard {
+    const CODE: TypeCode = TypeCode::new(b"CHHH");
+}

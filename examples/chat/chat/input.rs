@@ -153,21 +153,3 @@ impl Chat {
         }
     }
 }
-
-/// Completes when each room in which this node is has a neighbour.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct UntilJoined;
-
-impl Handler<UntilJoined> for Chat {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, _: UntilJoined, _: &mut Self::Context) -> Self::Result {
-        let rooms: Vec<_> = self.rooms.iter().map(|room| room.lines().clone()).collect();
-        Box::pin(async move {
-            for room in rooms {
-                room.joined().await.ok();
-            }
-        })
-    }
-}

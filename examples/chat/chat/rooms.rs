@@ -9,7 +9,7 @@ use actix_peer::{
 };
 use tokio::time::Instant;
 
-use super::{Chat, MAX_ROOMS, presence::Announcing};
+use super::{Chat, MAX_ROOMS, presence::Announcing, receipt::Receipts};
 use crate::{
     text::{MAX_TEXT, Nick, RoomName, clean},
     view::{Event, Kind, Line, now},
@@ -78,6 +78,7 @@ pub(super) struct Room {
     batch: Vec<Line>,
     batched: Option<(Instant, Instant)>,
     pub(super) announcing: Announcing,
+    pub(super) receipts: Receipts,
 }
 
 impl Room {
@@ -97,6 +98,7 @@ impl Room {
             batch: Vec::new(),
             batched: None,
             announcing: Announcing::default(),
+            receipts: Receipts::default(),
         })
     }
 
@@ -180,18 +182,22 @@ impl Chat {
 
     /// Says a line in the current room.
     pub(super) fn say(&mut self, text: &str) {
-        let Some(room) = self.rooms.get(self.current) else {
+        let Some(room) = self.rooms.get_mut(self.current) else {
             self.show.trouble("you are in no room: /join ROOM");
             return;
         };
         let (nick, text) = (self.settings.nick.to_string(), clean(text, MAX_TEXT));
-        if let Err(error) = room.said.publish(&Said { nick, at: now(), text }) {
-            self.show.trouble(format!("cannot say this: {error}"));
+        match room.said.publish(&Said { nick, at: now(), text }) {
+            Ok(sequence) => room.receipts.say(sequence),
+            Err(error) => self.show.trouble(format!("cannot say this: {error}")),
         }
     }
 
     fn heard(&mut self, room: &RoomName, published: Published<Said>, ctx: &mut Context<Self>) {
-        let Published { message: Said { nick, at, text }, author, .. } = published;
+        let Published { message: Said { nick, at, text }, author, sequence, .. } = published;
+        if let Some(room) = self.room_mut(room) {
+            room.receipts.hear(author.id(), sequence);
+        }
         if self.people.is_banned(author.id()) {
             return;
         }
