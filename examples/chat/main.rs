@@ -104,7 +104,8 @@ async fn run(options: Options) -> Result<(), Failed> {
     let peer = start(&options).await?;
     let (show, events) = Show::new();
     let address = peer.info().address();
-    let is_plain = options.plain || !std::io::stdout().is_terminal();
+    let has_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    let is_plain = options.plain || !has_terminal;
     if is_plain {
         // First of all: programs that start this one read the address from it.
         writeln!(std::io::stdout(), "listening on {address}").ok();

@@ -33,7 +33,7 @@ const QUEUE: usize = 256;
 /// The number of commands that wait to be carried out.
 const COMMANDS: usize = 64;
 
-/// How often ended transfers and the scroll position are looked at.
+/// How often ended transfers are looked for.
 const TICK: Duration = Duration::from_secs(1);
 
 /// The maximum time for restoring the terminal.
@@ -61,7 +61,8 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         execute!(io::stdout(), DisableBracketedPaste).ok();
-        ratatui::restore();
+        // The terminal may be gone.
+        ratatui::try_restore().ok();
     }
 }
 
@@ -83,15 +84,19 @@ fn draw(
     mut wakes: Receiver<Wake>,
     actions: &Sender<Action>,
 ) -> io::Result<()> {
+    let mut has_changed = true;
     loop {
-        terminal.0.draw(|frame| draw::draw(frame, &mut screen))?;
+        if std::mem::take(&mut has_changed) {
+            terminal.0.draw(|frame| draw::draw(frame, &mut screen))?;
+        }
         let Some(mut wake) = wakes.blocking_recv() else { return Ok(()) };
         // All that has come is drawn at once.
         loop {
+            has_changed |= !matches!(wake, Wake::Tick);
             match wake {
                 Wake::Event(Event::End) => return Ok(()),
                 Wake::Event(event) => screen.show(event),
-                Wake::Tick => screen.tick(),
+                Wake::Tick => has_changed |= screen.tick(),
                 Wake::Key(key) => {
                     match keys::handle(&mut screen, key) {
                         None => {}

@@ -5,7 +5,7 @@ use ratatui::{
     layout::{Constraint, Layout, Position, Rect},
     style::{Color, Modifier, Style},
     text::{Line as Row, Span},
-    widgets::Paragraph,
+    widgets::{Block, Borders, Paragraph},
 };
 
 use super::{editor::width, state::Screen};
@@ -187,7 +187,8 @@ fn draw_side(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
             people.map(|one| Row::styled(format!("  {}", one.label), style_of(one, screen))),
         );
     }
-    frame.render_widget(Paragraph::new(rows), area);
+    let border = Block::new().borders(Borders::LEFT).border_style(dim());
+    frame.render_widget(Paragraph::new(rows).block(border), area);
 }
 
 /// The row of a transfer.

@@ -52,8 +52,12 @@ impl Screen {
         self.room().and_then(|room| self.logs.get(room)).unwrap_or(&self.outside)
     }
 
-    pub(super) fn tick(&mut self) {
-        self.transfers.retain(|(_, ended)| ended.is_none_or(|ended| ended.elapsed() < ENDED_FOR));
+    /// Removes transfers that ended a while ago. Returns whether there were any.
+    pub(super) fn tick(&mut self) -> bool {
+        let before = self.transfers.len();
+        let is_shown = |ended: Instant| ended.elapsed() < ENDED_FOR;
+        self.transfers.retain(|(_, ended)| ended.is_none_or(is_shown));
+        self.transfers.len() != before
     }
 
     pub(super) fn show(&mut self, event: Event) {
