@@ -9,9 +9,9 @@
 //! file with `--identity`, and signs what it says. A nick is only a claim, so it is shown with a
 //! short form of the key: `ada~k3f9`.
 //!
-//! Without a terminal, or with `--plain`, the program prints one event a line and reads commands from
-//! standard input to its end. Ctrl-C stops the node. The exit code is 1 if the node cannot start, 2
-//! for wrong options.
+//! Without a terminal, or with `--plain`, the program prints one event a line and reads commands
+//! from standard input to its end. Ctrl-C stops the node. The exit code is 1 if the node cannot
+//! start, 2 for wrong options.
 
 #[path = "../support/ends.rs"]
 mod ends;

@@ -44,7 +44,8 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) accept: bool,
     /// The maximum number of peers that this node knows.
-    #[arg(long, value_name = "PEERS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PEERS", default_value_t = 32)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_peers: u16,
     /// Print plain lines, also to a terminal.
     #[arg(long)]

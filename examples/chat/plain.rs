@@ -23,6 +23,13 @@ use crate::{
 /// How long the program waits at the end of its input until another node has what was said.
 const HEARD_TIME: Duration = Duration::from_secs(10);
 
+/// The number of lines after which the program waits until another node has them. A topic never
+/// waits: it drops what comes faster than the network takes it.
+const PACE: u64 = 100;
+
+/// How long it waits then.
+const PACE_TIME: Duration = Duration::from_secs(2);
+
 /// The maximum length of one line of input, in bytes.
 const MAX_LINE: u64 = 64 << 10;
 
@@ -103,13 +110,21 @@ fn input() -> Receiver<String> {
 /// Carries out the lines of standard input, one after the other, until it ends.
 async fn commands(chat: &Addr<Chat>, show: &Show, stay: bool) {
     let mut lines = input();
+    let mut said = 0_u64;
     loop {
         match lines.recv().await.map(|line| Command::parse(&line)) {
             // The end of the input.
             None if stay => std::future::pending().await,
             None | Some(Some(Ok(Command::Quit))) => break,
             // An error: the chat has ended, which is noticed elsewhere.
-            Some(Some(Ok(command))) => drop(chat.send(Input(command)).await),
+            Some(Some(Ok(command))) => {
+                said += u64::from(matches!(command, Command::Say(_)));
+                chat.send(Input(command)).await.ok();
+                if said >= PACE {
+                    said = 0;
+                    timeout(PACE_TIME, chat.send(UntilHeard)).await.ok();
+                }
+            }
             Some(Some(Err(why))) => show.trouble(why),
             Some(None) => {}
         }

@@ -14,8 +14,8 @@ pub(crate) fn lines_of(room: &RoomName) -> String {
     format!("chat/{room}")
 }
 
-/// The topic in which people tell that they are in a room. It is another one, so that these messages
-/// do not push lines out of the history.
+/// The topic in which people tell that they are in a room. It is another one, so that these
+/// messages do not push lines out of the history.
 pub(crate) fn presence_of(room: &RoomName) -> String {
     format!("chat-who/{room}")
 }
@@ -108,8 +108,8 @@ impl Wire for Ended {
     const CODE: TypeCode = TypeCode::new(b"CHEN");
 }
 
-/// Asks a node whether it has a line of the one that asks. The number is that of the line among those
-/// of its author in the room.
+/// Asks a node whether it has a line of the one that asks. The number is that of the line among
+/// those of its author in the room.
 #[derive(Debug, Message, Serialize, Deserialize)]
 #[rtype(result = "bool")]
 pub(crate) struct HasHeard {

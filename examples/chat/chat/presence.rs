@@ -21,8 +21,8 @@ const ANSWER_EVERY: Duration = Duration::from_secs(5);
 /// An answer comes within this time, at random, so that not all answer at once.
 const ANSWER_WITHIN_MS: u64 = 400;
 
-/// It is shown that a person is in a room after this time. A newcomer is told of the last half minute,
-/// and should not see who has come and gone meanwhile.
+/// It is shown after this time that a person is in a room. A newcomer is told of the last half
+/// minute, and should not see who has come and gone meanwhile.
 const SHOW_AFTER: Duration = Duration::from_millis(300);
 
 /// When this node tells that it is in a room.
@@ -103,10 +103,8 @@ impl Chat {
         let is_news = noted.is_new || noted.renamed.is_some();
         let mine = (is_mine && is_news).then(|| "you".to_owned());
         if let Some(other) = mine.or(other) {
-            let warning = format!(
-                "two people use the nick {shown}: {label} and {other}; the part after ~ tells them apart"
-            );
-            self.show.note(Some(room), warning);
+            let who = format!("two people use the nick {shown}: {label} and {other}");
+            self.show.note(Some(room), format!("{who}; the part after ~ tells them apart"));
         }
     }
 
