@@ -141,6 +141,7 @@ impl Actor for Chat {
         self.current = 0;
         ctx.run_interval(LOOK_EVERY, |this, _| {
             this.look_at_rooms();
+            this.show_missed();
             this.report();
         });
         self.report();

@@ -22,6 +22,11 @@ const NOTICE_EVERY: Duration = Duration::from_secs(10);
 /// The maximum number of people that are banned.
 const MAX_BANNED: usize = 256;
 
+/// Whether a notice may follow one of that time.
+fn is_due(before: Option<Instant>, now: Instant) -> bool {
+    before.is_none_or(|before| now.saturating_duration_since(before) >= NOTICE_EVERY)
+}
+
 /// One person, which is one key.
 #[derive(Clone, Debug)]
 pub(crate) struct Person {
@@ -29,6 +34,8 @@ pub(crate) struct Person {
     pub(crate) nick: Nick,
     seen: Instant,
     rooms: BTreeMap<RoomName, Visit>,
+    /// When it was shown last that the person is in a room.
+    shown: BTreeMap<RoomName, Instant>,
     noticed: Option<Instant>,
 }
 
@@ -96,6 +103,7 @@ impl People {
             nick: nick.clone(),
             seen: now,
             rooms: BTreeMap::new(),
+            shown: BTreeMap::new(),
             noticed: None,
         });
         let is_first = person.rooms.is_empty();
@@ -107,11 +115,8 @@ impl People {
             let is_shown = before.is_some_and(|before| before.is_shown);
             person.rooms.insert(room.clone(), Visit { seen: now, is_shown });
         }
-        let is_due = |of: Option<Instant>| {
-            of.is_none_or(|of| now.saturating_duration_since(of) >= NOTICE_EVERY)
-        };
         let has_changed = person.nick != nick;
-        if (has_changed || is_first) && is_due(person.noticed) {
+        if (has_changed || is_first) && is_due(person.noticed, now) {
             noted.renamed = has_changed.then(|| person.label());
             noted.shares_with = shares_with;
             if noted.renamed.is_some() || noted.shares_with.is_some() {
@@ -142,10 +147,14 @@ impl People {
     }
 
     /// Notes that it is shown that a person is in a room. Returns the label, if the person is still
-    /// there and it was not shown before.
-    pub(crate) fn show(&mut self, id: &PeerId, room: &RoomName) -> Option<String> {
+    /// there and it was not shown before. Who comes and goes all the time is not shown each time.
+    pub(crate) fn show(&mut self, id: &PeerId, room: &RoomName, now: Instant) -> Option<String> {
         let person = self.all.get_mut(id)?;
         let visit = person.rooms.get_mut(room)?;
+        if !is_due(person.shown.get(room).copied(), now) {
+            return None;
+        }
+        person.shown.insert(room.clone(), now);
         let is_first = !std::mem::replace(&mut visit.is_shown, true);
         is_first.then(|| person.label())
     }
@@ -154,6 +163,7 @@ impl People {
     pub(crate) fn forget_room(&mut self, room: &RoomName) {
         for person in self.all.values_mut() {
             person.rooms.remove(room);
+            person.shown.remove(room);
         }
     }
 
@@ -312,15 +322,28 @@ mod tests {
         for n in 1..=3 {
             people.note(&info(n), nick("ada"), Some(&lobby()), now);
         }
-        assert!(people.show(info(1).id(), &lobby()).is_some());
-        assert!(people.show(info(1).id(), &lobby()).is_none());
+        assert!(people.show(info(1).id(), &lobby(), now).is_some());
+        assert!(people.show(info(1).id(), &lobby(), now).is_none());
         assert!(people.leave(info(1).id(), &lobby()).is_some());
         assert!(people.leave(info(1).id(), &lobby()).is_none());
-        assert!(people.show(info(1).id(), &lobby()).is_none());
+        assert!(people.show(info(1).id(), &lobby(), now).is_none());
         people.ban(info(2).id(), "ada~aaaa".into());
         assert_eq!(people.in_room(&lobby(), now).len(), 1);
         assert_eq!(people.in_room(&lobby(), now + LATELY).len(), 0);
         assert_eq!(people.unban("ADA").len(), 1);
         assert_eq!(people.in_room(&lobby(), now).len(), 2);
+    }
+
+    #[test]
+    fn who_comes_and_goes_all_the_time_is_shown_seldom() {
+        let (mut people, now) = (People::default(), Instant::now());
+        let mut shown = 0;
+        for n in 0..100 {
+            let at = now + Duration::from_millis(100 * n);
+            people.note(&info(1), nick("ada"), Some(&lobby()), at);
+            shown += usize::from(people.show(info(1).id(), &lobby(), at).is_some());
+            shown += usize::from(people.leave(info(1).id(), &lobby()).is_some());
+        }
+        assert_eq!(shown, 2);
     }
 }

@@ -1,5 +1,10 @@
 //! What is shown: events from the chat to the terminal.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use actix_peer::PeerId;
 use chrono::{DateTime, Local};
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
@@ -131,18 +136,36 @@ pub(crate) enum Event {
 
 /// Where events go. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Show(Sender<Event>);
+pub(crate) struct Show {
+    events: Sender<Event>,
+    /// The number of events that were dropped.
+    dropped: Arc<AtomicU64>,
+}
 
 impl Show {
     pub(crate) fn new() -> (Self, Receiver<Event>) {
         let (sender, receiver) = channel(QUEUE);
-        (Self(sender), receiver)
+        (Self { events: sender, dropped: Arc::default() }, receiver)
     }
 
     pub(crate) fn event(&self, event: Event) {
-        // Full: the terminal is stopped. Closed: the program ends.
-        match self.0.try_send(event) {
-            Ok(()) | Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {}
+        match self.events.try_send(event) {
+            Ok(()) => self.report_dropped(),
+            // The terminal is stopped.
+            Err(TrySendError::Full(_)) => drop(self.dropped.fetch_add(1, Ordering::Relaxed)),
+            // The program ends.
+            Err(TrySendError::Closed(_)) => {}
+        }
+    }
+
+    /// Tells that events were dropped, once there is room again.
+    fn report_dropped(&self) {
+        if self.events.capacity() < QUEUE / 2 {
+            return;
+        }
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            self.trouble(format!("the terminal was too slow: {dropped} events were not shown"));
         }
     }
 
@@ -185,6 +208,22 @@ mod tests {
         assert_eq!(line(Kind::Sent("bob~efgh".into()), None), "HH:MM you to bob~efgh: hello");
         assert_eq!(line(Kind::Note, Some("rust")), "[rust] * hello");
         assert_eq!(line(Kind::Trouble, None), "! hello");
+    }
+
+    #[test]
+    fn a_terminal_that_is_stopped_bounds_what_waits_and_hears_of_it() {
+        let (show, mut events) = Show::new();
+        for _ in 0..QUEUE + 7 {
+            show.note(None, "x");
+        }
+        for _ in 0..QUEUE {
+            events.try_recv().unwrap();
+        }
+        assert!(events.try_recv().is_err());
+        show.note(None, "y");
+        events.try_recv().unwrap();
+        let Event::Line(line) = events.try_recv().unwrap() else { panic!("no line") };
+        assert_eq!(line.plain(), "! the terminal was too slow: 7 events were not shown");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! - `hostile`: texts, names and offers of a hostile node.
 //! - `program`: options, exit codes, the end of the program.
 //! - `rooms`: lines, history, presence, private lines and bans.
+//! - `screen`: the full screen.
 //!
 //! `instance` runs the program.
 #![allow(
@@ -19,3 +20,4 @@ mod hostile;
 mod instance;
 mod program;
 mod rooms;
+mod screen;

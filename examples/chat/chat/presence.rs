@@ -94,7 +94,7 @@ impl Chat {
         if noted.is_new {
             let (id, room) = (who.id().clone(), room.clone());
             ctx.run_later(SHOW_AFTER, move |this, _| {
-                if let Some(label) = this.people.show(&id, &room) {
+                if let Some(label) = this.people.show(&id, &room, Instant::now()) {
                     this.show.note(Some(&room), format!("{label} is here"));
                 }
             });

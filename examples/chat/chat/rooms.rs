@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::{WeakAddr, prelude::*};
 use actix_peer::{
-    Peer, PeerInfo,
+    Peer, PeerId, PeerInfo,
     topics::{Published, Subscription, Topic, TopicConfig, TopicError, TopicEvent},
 };
 use tokio::time::Instant;
@@ -79,6 +79,8 @@ pub(super) struct Room {
     batched: Option<(Instant, Instant)>,
     pub(super) announcing: Announcing,
     pub(super) receipts: Receipts,
+    /// The number of lines that are missing, and of whom the last ones are.
+    missed: Option<(u64, PeerId)>,
 }
 
 impl Room {
@@ -99,6 +101,7 @@ impl Room {
             batched: None,
             announcing: Announcing::default(),
             receipts: Receipts::default(),
+            missed: None,
         })
     }
 
@@ -249,13 +252,26 @@ impl Chat {
         lines.into_iter().for_each(|line| self.show.event(Event::Line(line)));
     }
 
-    pub(super) fn missed(&self, room: &RoomName, author: &PeerInfo, messages: u64) {
-        if !self.people.is_banned(author.id()) {
-            let who = self.people.get(author.id()).map_or_else(
-                || Nick::claimed("").label(author.id()),
-                super::super::people::Person::label,
-            );
-            self.show.note(Some(room), format!("lines of {who} are missing: {messages}"));
+    /// Notes that lines are missing. It is shown with the next look, since they may be many.
+    fn missed(&mut self, room: &RoomName, author: &PeerInfo, lines: u64) {
+        if self.people.is_banned(author.id()) {
+            return;
+        }
+        if let Some(room) = self.room_mut(room) {
+            let before = room.missed.as_ref().map_or(0, |(before, _)| *before);
+            room.missed = Some((before.saturating_add(lines), author.id().clone()));
+        }
+    }
+
+    pub(super) fn show_missed(&mut self) {
+        for room in &mut self.rooms {
+            let Some((lines, author)) = room.missed.take() else { continue };
+            let who = match self.people.get(&author) {
+                Some(person) => person.label(),
+                None => Nick::claimed("").label(&author),
+            };
+            let text = format!("lines are missing: {lines}, the last ones of {who}");
+            self.show.note(Some(&room.name), text);
         }
     }
 }
