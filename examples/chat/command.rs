@@ -1,4 +1,4 @@
-//! What a person types: a line for the room, or a command.
+//! Parses a line of input: a line for the room, or a command.
 
 use std::path::PathBuf;
 

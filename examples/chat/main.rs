@@ -146,7 +146,7 @@ async fn run(options: Options) -> Result<(), Failed> {
     }
     show.event(Event::End);
     if let Some(printing) = printing {
-        // Standard output may be a pipe that no one reads.
+        // Standard output may be a pipe without a reader.
         let printed = tokio::task::spawn_blocking(move || printing.join().ok());
         tokio::time::timeout(PRINT_TIME, printed).await.ok();
     }

@@ -1,4 +1,4 @@
-//! Who was seen in the rooms: nicks, keys and addresses. The tables are bounded.
+//! The people that were seen in the rooms: nicks, keys and addresses. The tables are bounded.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,7 +53,7 @@ struct Visit {
     is_shown: bool,
 }
 
-/// What is new about a person.
+/// The news about a person.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Noted {
     /// It was not seen in this room lately.
@@ -147,7 +147,8 @@ impl People {
     }
 
     /// Notes that it is shown that a person is in a room. Returns the label, if the person is still
-    /// there and it was not shown before. Who comes and goes all the time is not shown each time.
+    /// there and it was not shown before. A person who comes and goes all the
+    /// time is not shown each time.
     pub(crate) fn show(&mut self, id: &PeerId, room: &RoomName, now: Instant) -> Option<String> {
         let person = self.all.get_mut(id)?;
         let visit = person.rooms.get_mut(room)?;
@@ -167,7 +168,7 @@ impl People {
         }
     }
 
-    /// Who was seen in a room lately, by nick. Banned people are left out.
+    /// The people that were seen in a room lately, by nick. Banned people are left out.
     pub(crate) fn in_room(&self, room: &RoomName, now: Instant) -> Vec<&Person> {
         let is_in = |person: &&Person| {
             let at = person.rooms.get(room);

@@ -39,7 +39,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// The maximum time for restoring the terminal.
 const RESTORE_TIME: Duration = Duration::from_secs(2);
 
-/// What the thread of the screen waits for.
+/// A reason to wake the thread of the screen.
 enum Wake {
     Event(Event),
     Key(event::Event),

@@ -20,7 +20,7 @@ pub(crate) const MAX_SHOWN: usize = 200;
 /// The maximum number of marks on one letter.
 const MAX_MARKS: usize = 2;
 
-/// What is shown in place of a character that must not be.
+/// The replacement of a character that must not be shown.
 const REPLACED: char = '\u{fffd}';
 
 /// The digits of the short form of a key: letters and digits that do not look alike.

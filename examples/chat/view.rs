@@ -1,4 +1,4 @@
-//! What is shown: events from the chat to the terminal.
+//! Events from the chat to the terminal.
 
 use std::sync::{
     Arc,
@@ -15,7 +15,7 @@ use crate::text::RoomName;
 /// that is stopped does not stop the node.
 const QUEUE: usize = 4_096;
 
-/// Who has said a line.
+/// The author of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Author {
     pub(crate) id: PeerId,
@@ -24,7 +24,7 @@ pub(crate) struct Author {
     pub(crate) is_me: bool,
 }
 
-/// What a line is.
+/// The kind of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Said in the room.
@@ -85,7 +85,7 @@ pub(crate) struct RoomView {
     pub(crate) name: RoomName,
     /// The number of neighbours of this node in the room.
     pub(crate) neighbors: usize,
-    /// Who was seen there lately, with the labels.
+    /// The people that were seen there lately.
     pub(crate) people: Vec<Author>,
 }
 
@@ -134,7 +134,7 @@ pub(crate) enum Event {
     End,
 }
 
-/// Where events go. Cheap to clone.
+/// The sending side of the events. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Show {
     events: Sender<Event>,

@@ -33,7 +33,7 @@ impl Wire for Said {
     const CODE: TypeCode = TypeCode::new(b"CHSA");
 }
 
-/// Who is in a room.
+/// Tells that a person is in a room, or has left it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Presence {
     Here {
@@ -53,7 +53,7 @@ impl Wire for Presence {
 #[rtype(result = "()")]
 pub(crate) struct Whisper {
     pub(crate) nick: String,
-    /// Where the author listens, for an answer.
+    /// The address of the author, for an answer.
     pub(crate) listens: String,
     pub(crate) text: String,
 }
@@ -88,7 +88,7 @@ impl Wire for Fetch {
     const CODE: TypeCode = TypeCode::new(b"CHFE");
 }
 
-/// What became of an offer.
+/// The end of an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Outcome {
     Taken,

@@ -48,7 +48,7 @@ fn a_newcomer_sees_the_history_in_its_order() {
     let expected: Vec<String> =
         (0..4).flat_map(|n| [format!("from ada {n}"), format!("from bob {n}")]).collect();
     assert_eq!(texts, expected);
-    // Whoever has left is in the history, and not in the room.
+    // A person who has left is in the history, and not in the room.
     carol.look_again().until(&format!("* {} is here", bob.label));
     carol.say("/who");
     carol.until("2 people here lately");

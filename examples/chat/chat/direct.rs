@@ -1,4 +1,4 @@
-//! What goes to one person: private lines and files.
+//! Messages to one person: private lines and files.
 
 use std::path::PathBuf;
 
@@ -43,7 +43,7 @@ fn safe_name(text: &str) -> Option<FileName> {
 }
 
 impl Chat {
-    /// Who has sent a message to this node alone. `None` if the id is not proven, if the person is
+    /// The sender of a message to this node alone. `None` if the id is not proven, if the person is
     /// banned, or is not known and gives no address.
     fn sender(&mut self, sender: &Sender, nick: &str, listens: &str) -> Option<Person> {
         let id = sender.proven().filter(|id| !self.people.is_banned(id))?;

@@ -1,4 +1,5 @@
-//! Who is in a room: nodes tell it when they enter, answer a newcomer, and repeat it.
+//! The people in a room: nodes announce themselves when they enter, answer a newcomer, and repeat
+//! the announcement.
 
 use std::time::Duration;
 

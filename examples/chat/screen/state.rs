@@ -1,4 +1,4 @@
-//! What is on the screen.
+//! The state of the screen.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(super) const MAX_TRANSFERS: usize = 4;
 /// How long a transfer that has ended is shown.
 const ENDED_FOR: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// What is on the screen.
+/// The state of the screen.
 #[derive(Debug, Default)]
 pub(super) struct Screen {
     logs: BTreeMap<RoomName, Log>,
