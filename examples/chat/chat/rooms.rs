@@ -282,7 +282,7 @@ impl Handler<Heard<Said>> for Chat {
     fn handle(&mut self, heard: Heard<Said>, ctx: &mut Self::Context) {
         match heard.event {
             TopicEvent::Message(published) => self.heard(&heard.room, published, ctx),
-            TopicEvent::Missed { author, messages } => {
+            TopicEvent::Missed { author, messages, .. } => {
                 self.missed(&heard.room, &author, messages);
             }
             _ => {}
