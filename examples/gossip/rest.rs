@@ -12,10 +12,10 @@ use serde::Serialize;
 use crate::table;
 
 /// How long the network has to come to rest.
-const SETTLE: Duration = Duration::from_secs(120);
+const SETTLE: Duration = Duration::from_secs(60);
 
 /// How long is measured.
-const MEASURED: Duration = Duration::from_secs(300);
+const MEASURED: Duration = Duration::from_secs(120);
 
 /// How many nodes start at once.
 const AT_ONCE: u32 = 50;
