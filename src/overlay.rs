@@ -97,5 +97,5 @@ pub(crate) use self::{
     moves::Moves,
     peer_exchange::{PEX, is_question, seen_lately},
     policy::Claim,
-    verification::{ASKED_AFTER, Verdict, WITHIN, is_busy},
+    verification::{ASKED_AFTER, ASKED_LATER, Verdict, WITHIN, is_busy},
 };

@@ -12,6 +12,11 @@ use crate::{
 pub(crate) const ASKED_AFTER: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(3), Duration::from_secs(10)];
 
+/// The further times for a peer that could not be asked then, because its address had been dialled
+/// too often: after a minute it can.
+pub(crate) const ASKED_LATER: [Duration; 3] =
+    [Duration::from_secs(20), Duration::from_secs(40), Duration::from_secs(70)];
+
 /// The maximum time for one answer.
 pub(crate) const WITHIN: Duration = Duration::from_secs(2);
 

@@ -12,6 +12,7 @@ use crate::{
     frame::{Frame, TypeCode},
     overlay::{Added, Address, Candidate, PeerInfo, Verdict, WITHIN},
     peer::{NodeDown, Peers, asking::hosts::ResolvedHosts, asking::question},
+    session,
     session::Endpoint,
 };
 
@@ -144,7 +145,14 @@ pub(crate) async fn may_ask(
         Some(by) => hosts.may_go(node, at, by).await,
         None => hosts.has_place(node, at.host()).await,
     };
-    is_place && node.may_dial(at).await
+    is_place && may_reach(node, peer).await
+}
+
+/// Whether this node may send to a peer that it has not verified: at the pace of dials, unless a link
+/// is open, over which no dial is needed.
+pub(crate) async fn may_reach(node: &Endpoint, peer: &PeerInfo) -> bool {
+    let at = peer.address();
+    session::is_open(node, (at, Some(peer.id()))) || node.may_dial(at).await
 }
 
 /// Asks the node at the address of a peer for its `NAME`.

@@ -135,8 +135,7 @@ pub(crate) fn try_notify(
     on_open(endpoint, to, message, |session, frame| session.try_notify(frame)).unwrap_or(false)
 }
 
-/// Whether there is an open link to this peer.
-#[cfg(feature = "swim")]
+/// Whether there is an open link to this peer, over which a message goes without a dial.
 pub(crate) fn is_open(endpoint: &Endpoint, to: (&Address, Option<&PeerId>)) -> bool {
     endpoint.links.on_open(to, |_| ()).is_some()
 }

@@ -7,6 +7,7 @@ use std::{
 
 use actix_peer::{
     Builder, Config, JoinPolicy, Peer, PeerEvent, PingSweep,
+    frame::Frame,
     overlay::{Address, Host, JoinConfig, JoinFailure},
     peer::JoinError,
     sim::{SimError, SimNetwork},
@@ -356,4 +357,57 @@ fn a_contact_with_three_silent_addresses_is_joined_and_asked_with_and_without_li
             assert!(begun.elapsed() < SECOND / 5, "{over:?} {:?}", begun.elapsed());
         }
     });
+}
+
+/// Ada has dialled bob in vain as often as she may in a minute. Then he starts, and joins her.
+async fn joins_after_dials(net: &SimNetwork, has_link: bool) -> Result<(Peer, Peer), SimError> {
+    for name in ["ada", "eve", "bob"] {
+        net.start_with(name, |builder| Ok(builder.well_known().without_gossip())).await?;
+    }
+    net.peer("bob")?.join("eve:9000").await.unwrap();
+    net.advance(SECOND * 5).await;
+    net.crash("bob").await?;
+    // Eve names him.
+    let ada = net.peer("ada")?;
+    for _ in 0..4 {
+        ada.join("eve:9000").await.unwrap();
+        net.advance(SECOND).await;
+    }
+    assert!(ada.status().await.counts.dials_held_back > 0);
+    let bob = net.restart("bob").await?;
+    if has_link {
+        bob.notify(ada.info(), Frame::empty("NAME")).await.unwrap();
+    }
+    bob.join("ada:9000").await.unwrap();
+    Ok((ada, bob))
+}
+
+/// Whether a peer lists the other, and has verified it.
+async fn lists(peer: &Peer, other: &Peer) -> Option<bool> {
+    let list = peer.peers().list().await.unwrap();
+    list.get(other.id()).map(|entry| entry.verified().is_some())
+}
+
+#[test]
+fn a_node_that_joins_over_a_link_is_verified_although_its_address_was_dialled_often() {
+    let run = SimNetwork::new(1).run(async |net| {
+        let (ada, bob) = joins_after_dials(&net, true).await?;
+        net.advance(SECOND * 5).await;
+        assert_eq!(lists(&ada, &bob).await, Some(true));
+        Ok::<_, SimError>(())
+    });
+    run.unwrap();
+}
+
+#[test]
+fn a_node_that_may_not_be_dialled_yet_is_not_removed_before_it_was_asked() {
+    let run = SimNetwork::new(1).run(async |net| {
+        let (ada, bob) = joins_after_dials(&net, false).await?;
+        net.advance(SECOND * 20).await;
+        assert_eq!(lists(&ada, &bob).await, Some(false));
+        net.advance(SECOND * 60).await;
+        assert_eq!(lists(&ada, &bob).await, Some(true));
+        Ok::<_, SimError>(())
+    });
+    run.unwrap();
 }

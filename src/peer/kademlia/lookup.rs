@@ -16,7 +16,10 @@ use crate::{
             message::{Answer, MAX_MESSAGE, Question, Request, Response},
         },
     },
-    peer::{asking::hosts::ResolvedHosts, verification::may_ask},
+    peer::{
+        asking::hosts::ResolvedHosts,
+        verification::{may_ask, may_reach},
+    },
     session,
     session::Endpoint,
     time::now,
@@ -183,7 +186,7 @@ impl Dht {
                 under_way.push(async move {
                     let may = may
                         && node.transport.admits(peer.id())
-                        && (!hint || node.may_dial(peer.address()).await);
+                        && (!hint || may_reach(node, &peer).await);
                     let question = match goal {
                         Goal::Records => Question::FindValue(target),
                         Goal::Nodes | Goal::Node(_) => Question::FindNode(target),

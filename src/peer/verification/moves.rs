@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use futures::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Outcome, ask_name};
+use super::{Outcome, ask_name, may_reach};
 use crate::{
     node::{PeerEvent, Removed},
     overlay::{ASKED_AFTER, Added, Address, Candidate, PeerEntry, PeerId, PeerInfo, Verdict},
@@ -129,7 +129,7 @@ async fn look(
             Verdict::Busy | Verdict::Silent => {}
         }
     }
-    if !node.may_dial(other).await {
+    if !may_reach(node, &candidate.info).await {
         return Ok(());
     }
     if ask_name(node, &candidate.info).await == Verdict::Verified {

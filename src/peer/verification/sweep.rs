@@ -15,10 +15,10 @@ use futures::{
 use indexmap::IndexSet;
 use tokio::time::{sleep, sleep_until};
 
-use super::ask_name;
+use super::{ask_name, may_reach};
 use crate::{
     frame::{Frame, TypeCode},
-    overlay::{ASKED_AFTER, Address, PeerEntry, PeerId, Verdict, WITHIN},
+    overlay::{ASKED_AFTER, ASKED_LATER, Address, PeerEntry, PeerId, Verdict, WITHIN},
     peer::{
         NodeDown, Peers,
         asking::question,
@@ -108,16 +108,21 @@ async fn verify_anew(node: &Arc<Endpoint>, peers: &Peers, id: &PeerId, at: &Addr
 
 /// Whether the peer is verified, or its entry has changed.
 async fn verify(node: &Arc<Endpoint>, peers: &Peers, entry: &PeerEntry) -> Result<bool, NodeDown> {
-    let (id, at) = (entry.info().id(), entry.info().address());
-    for after in ASKED_AFTER {
+    let (id, mut was_asked) = (entry.info().id(), false);
+    let last = ASKED_AFTER.last();
+    for after in ASKED_AFTER.into_iter().chain(ASKED_LATER) {
+        if was_asked && last.is_some_and(|last| after > *last) {
+            break;
+        }
         sleep_until(entry.added().later(after).into()).await;
         let known = peers.get(id).await?;
         if known.is_none_or(|known| known.added() != entry.added() || known.verified().is_some()) {
             return Ok(true);
         }
-        if !node.may_dial(at).await {
+        if !may_reach(node, entry.info()).await {
             continue;
         }
+        was_asked = true;
         match ask_name(node, entry.info()).await {
             Verdict::Verified => return peers.verify(entry).await,
             Verdict::Another => return Ok(false),
