@@ -13,6 +13,10 @@
 //! from standard input to its end. Ctrl-C stops the node. The exit code is 1 if the node cannot
 //! start, 2 for wrong options.
 
+#[macro_use]
+#[path = "../support/print.rs"]
+mod print;
+
 #[path = "../support/ends.rs"]
 mod ends;
 
@@ -28,11 +32,7 @@ mod text;
 mod view;
 mod wire;
 
-use std::{
-    io::{IsTerminal, Write},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use actix::Actor;
 use actix_peer::{
@@ -108,7 +108,7 @@ async fn run(options: Options) -> Result<(), Failed> {
     let is_plain = options.plain || !has_terminal;
     if is_plain {
         // First of all: programs that start this one read the address from it.
-        writeln!(std::io::stdout(), "listening on {address}").ok();
+        println!("listening on {address}");
     } else {
         show.note(None, format!("listening on {address}"));
     }
@@ -159,7 +159,7 @@ async fn main() -> ExitCode {
     match run(Options::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            writeln!(std::io::stderr(), "cannot chat: {why}").ok();
+            eprintln!("cannot chat: {why}");
             ExitCode::FAILURE
         }
     }

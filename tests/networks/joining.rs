@@ -343,7 +343,7 @@ fn a_contact_with_three_silent_addresses_is_joined_and_asked_with_and_without_li
     let silent = ["2001:db8::1", "2001:db8::2", "192.0.2.9"];
     with_silent_addresses(&silent, async |_, seed, peer| {
         let begun = Instant::now();
-        let name = || actix_peer::frame::Frame::empty("NAME");
+        let name = || Frame::empty("NAME");
         let contact = "seed:9000".parse::<Address>().unwrap();
         let report = peer.join_with(contact, JoinConfig::new()).await.unwrap();
         assert_eq!(report.listed_by().len(), 1);
@@ -362,7 +362,8 @@ fn a_contact_with_three_silent_addresses_is_joined_and_asked_with_and_without_li
 /// Ada has dialled bob in vain as often as she may in a minute. Then he starts, and joins her.
 async fn joins_after_dials(net: &SimNetwork, has_link: bool) -> Result<(Peer, Peer), SimError> {
     for name in ["ada", "eve", "bob"] {
-        net.start_with(name, |builder| Ok(builder.well_known().without_gossip())).await?;
+        let start = net.start_with(name, |builder| Ok(builder.well_known().without_gossip()));
+        start.await.map(drop)?;
     }
     net.peer("bob")?.join("eve:9000").await.unwrap();
     net.advance(SECOND * 5).await;

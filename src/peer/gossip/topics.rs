@@ -289,6 +289,7 @@ impl Topics {
         };
         let state = self.with_hash(topic).filter(|state| !state.has_ended());
         Some(state.and_then(|state| {
+            state.finder.lock().heard(now());
             let me = neighbors.on(|of| of.views.me().clone())?;
             let mut peers = vec![me];
             peers.extend(state.overlay.active().into_iter().take(2));
@@ -365,12 +366,9 @@ impl Topics {
 
 /// Asks the network for other nodes of a topic, when it is time to do so.
 fn ask(node: &Endpoint, neighbors: &Neighbors, state: &TopicState) {
-    let alone_and_known = state.overlay.on(|of| {
-        let active = of.views.active().count();
-        (active == 0, active.saturating_add(of.views.passive().count()))
-    });
+    let is_alone = state.overlay.active().is_empty();
     let mut finder = state.finder.lock();
-    if !finder.asks(alone_and_known, now()) {
+    if !finder.asks(is_alone, now()) {
         return;
     }
     let Some(frame) = (TopicsMessage::Ask { topic: state.hash }).encode() else { return };
