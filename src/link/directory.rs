@@ -307,6 +307,12 @@ impl PeerDirectory {
         self.set_unlinked(to, Unlinked::Classic { ended }, now.later(time));
     }
 
+    /// Whether the peer is not dialled at present: it speaks no links, or the last dials failed.
+    #[must_use]
+    pub fn is_held_back(&self, to: &Address, now: Instant) -> bool {
+        !self.peers.contains_key(to) && self.unlinked.rank(to).is_some_and(|until| now < until)
+    }
+
     /// Forgets that the peer speaks no links: the next message dials it again.
     pub fn forget_classic(&mut self, to: &Address) {
         if matches!(self.unlinked.get(to), Some(Unlinked::Classic { .. })) {

@@ -263,6 +263,12 @@ impl LinkPool {
         pool.sessions.values().filter(proven).min_by_key(|session| session.id).cloned()
     }
 
+    /// Whether a peer is not dialled for a link at present.
+    #[cfg(feature = "gossip")]
+    pub(crate) fn is_held_back(&self, to: &Address) -> bool {
+        self.lock().directory.is_held_back(to, now())
+    }
+
     /// Forgets that a peer speaks no links: its connection may have broken during the hello.
     pub(crate) fn doubt_classic(&self, to: &Address) {
         self.lock().directory.forget_classic(to);

@@ -173,7 +173,9 @@ async fn send(node: &Arc<Endpoint>, neighbors: &Neighbors, to: &PeerInfo, frame:
 async fn may_dial(node: &Arc<Endpoint>, neighbors: &Neighbors, to: &PeerInfo) -> bool {
     let named_by = neighbors.named_by.lock().get(to).cloned();
     let Some(by) = named_by else { return true };
-    !node.bans.refuses(to.address())
+    // What is not dialled uses up no dial: others need those that its address gets in a minute.
+    !node.links.is_held_back(to.address())
+        && !node.bans.refuses(to.address())
         && node.transport.admits(to.id())
         && ResolvedHosts::default().may_go(node, to.address(), &by).await
         && node.may_dial(to.address()).await
