@@ -13,9 +13,15 @@ pub(crate) const ASKED_AFTER: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(3), Duration::from_secs(10)];
 
 /// The further times for a peer that could not be asked then, because its address had been dialled
-/// too often: after a minute it can.
-pub(crate) const ASKED_LATER: [Duration; 3] =
-    [Duration::from_secs(20), Duration::from_secs(40), Duration::from_secs(70)];
+/// too often: it can be asked a minute after those dials.
+pub(crate) const ASKED_LATER: [Duration; 6] = [
+    Duration::from_secs(20),
+    Duration::from_secs(30),
+    Duration::from_secs(40),
+    Duration::from_secs(50),
+    Duration::from_secs(60),
+    Duration::from_secs(70),
+];
 
 /// The maximum time for one answer.
 pub(crate) const WITHIN: Duration = Duration::from_secs(2);

@@ -95,6 +95,20 @@ fn a_classic_peer_is_remembered_for_a_limited_time() {
 }
 
 #[test]
+fn a_peer_is_held_back_while_it_is_known_to_speak_no_links_or_its_last_dial_has_failed() {
+    let (mut directory, now) = empty_directory("m");
+    assert!(!directory.is_held_back(&at(1), now));
+    directory.reach(&at(1), now);
+    assert!(!directory.is_held_back(&at(1), now), "it is being dialled");
+    directory.mark_classic(&at(1), ClassicSign::Answer, now);
+    assert!(directory.is_held_back(&at(1), now + Duration::from_secs(599)));
+    assert!(!directory.is_held_back(&at(1), now + Duration::from_secs(600)));
+    directory.reach(&at(2), now);
+    let until = directory.dial_failed(&at(2), now);
+    assert!(directory.is_held_back(&at(2), now) && !directory.is_held_back(&at(2), until));
+}
+
+#[test]
 fn a_silent_peer_is_soon_asked_for_a_link_again() {
     let (mut directory, now) = empty_directory("m");
     directory.reach(&at(1), now);
