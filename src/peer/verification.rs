@@ -145,12 +145,13 @@ pub(crate) async fn may_ask(
         Some(by) => hosts.may_go(node, at, by).await,
         None => hosts.has_place(node, at.host()).await,
     };
-    is_place && may_reach(node, peer).await
+    is_place && node.may_dial(at).await
 }
 
-/// Whether this node may send to a peer that it has not verified: at the pace of dials, unless a link
-/// is open, over which no dial is needed.
-pub(crate) async fn may_reach(node: &Endpoint, peer: &PeerInfo) -> bool {
+/// Whether this node may ask a peer of its table that it has not verified: at the pace of dials,
+/// unless a link is open, over which no dial is needed. For questions whose number is bounded
+/// otherwise.
+async fn may_reach(node: &Endpoint, peer: &PeerInfo) -> bool {
     let at = peer.address();
     session::is_open(node, (at, Some(peer.id()))) || node.may_dial(at).await
 }

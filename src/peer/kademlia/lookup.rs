@@ -16,10 +16,7 @@ use crate::{
             message::{Answer, MAX_MESSAGE, Question, Request, Response},
         },
     },
-    peer::{
-        asking::hosts::ResolvedHosts,
-        verification::{may_ask, may_reach},
-    },
+    peer::{asking::hosts::ResolvedHosts, verification::may_ask},
     session,
     session::Endpoint,
     time::now,
@@ -186,7 +183,7 @@ impl Dht {
                 under_way.push(async move {
                     let may = may
                         && node.transport.admits(peer.id())
-                        && (!hint || may_reach(node, &peer).await);
+                        && (!hint || node.may_dial(peer.address()).await);
                     let question = match goal {
                         Goal::Records => Question::FindValue(target),
                         Goal::Nodes | Goal::Node(_) => Question::FindNode(target),

@@ -15,7 +15,7 @@ use crate::{
         Address, PeerInfo,
         kademlia::{Key, Record, message::Question},
     },
-    peer::{asking::hosts::ResolvedHosts, verification::may_reach},
+    peer::asking::hosts::ResolvedHosts,
     session::Endpoint,
     time::{Later, now},
 };
@@ -130,7 +130,7 @@ impl Dht {
             may = may || hosts.may_go(node, at, by).await;
         }
         let lately = lock(&self.answered).has(&claim.peer, now());
-        may && (lately || may_reach(node, &claim.peer).await)
+        may && (lately || node.may_dial(at).await)
     }
 }
 
