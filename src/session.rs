@@ -36,15 +36,13 @@ use crate::{
     overlay::Address,
 };
 
-#[cfg(feature = "swim")]
-pub(crate) use self::messages::is_open;
 #[cfg(feature = "gossip")]
 pub(crate) use self::messages::{Linked, has_link, linked, try_notify_peer};
 pub(crate) use self::{
     exchange::AckWaiter,
     messages::{
-        Path, ask_all, notify, open_link, path, request, try_notify, try_notify_all, try_request,
-        until_no_link,
+        Path, ask_all, is_open, notify, open_link, path, request, try_notify, try_notify_all,
+        try_request, until_no_link,
     },
     open::welcome,
     queue::ExchangeBroken,
