@@ -14,7 +14,7 @@
 //! published, and then some nodes are killed at once. The same options give the same table.
 //!
 //! With `--rest` it runs whole nodes in the simulated network, and measures what they send while
-//! nobody publishes.
+//! no node publishes.
 
 #![allow(
     clippy::indexing_slicing,
@@ -73,7 +73,7 @@ struct Options {
     /// The limit of the active view.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=64))]
     active: u8,
-    /// Measures what whole nodes send while nobody publishes, in place of all else. Needs the feature
+    /// Measures what whole nodes send while no node publishes, in place of all else. Needs the feature
     /// `test-utils`.
     #[arg(long)]
     rest: bool,

@@ -320,7 +320,7 @@ impl Neighbors {
                 }
             }
             Output::Trees(TreesOutput::Deliver(delivery)) if overlay.is_network() => {
-                if let Some(answer) = self.topics.answer(self, &delivery) {
+                if let Some(answer) = self.topics.answer(node, &delivery) {
                     self.pass_answer(node, outgoing, &delivery.id, answer);
                 } else {
                     broadcast::deliver(node, &self.room, delivery);

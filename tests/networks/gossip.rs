@@ -1,4 +1,4 @@
-//! Neighbours: no node is left alone, however small the tables are, and whoever dies meanwhile.
+//! Neighbours: no node is left alone, however small the tables are, and whichever nodes die meanwhile.
 
 use std::{
     cell::RefCell,
@@ -81,7 +81,7 @@ async fn whole_within(net: &SimNetwork, peers: &[Peer], limit: Duration) -> Resu
 }
 
 /// Nodes that join by one contact, each with these options beside all defaults.
-async fn network(
+pub(crate) async fn network(
     net: &SimNetwork,
     nodes: usize,
     options: impl Fn(Builder) -> Builder + Clone + 'static,

@@ -1,5 +1,5 @@
 //! Neighbours that do what no node of this crate does: the others hear every broadcast once all the
-//! same, and whoever goes on doing it is dropped.
+//! same, and a neighbour that goes on doing it is dropped.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
@@ -28,7 +28,7 @@ enum Habit {
     Twice,
     /// It fetches again and again what it has.
     Grafts,
-    /// It announces messages that nobody has published.
+    /// It announces messages that no node has published.
     Promises,
 }
 

@@ -16,7 +16,7 @@ use actix_peer::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::common::SECOND;
+use crate::{common::SECOND, gossip};
 
 /// A message.
 #[derive(Debug, Serialize, Deserialize)]
@@ -88,17 +88,13 @@ impl Member {
     }
 }
 
+/// A network that has had time to form.
 async fn network(
     net: &SimNetwork,
     nodes: usize,
     options: impl Fn(Builder) -> Builder + Clone + 'static,
 ) -> Result<Vec<Peer>, SimError> {
-    net.wires().latency(Duration::from_millis(1)..Duration::from_millis(30));
-    let recipe = move |n, builder: Builder| {
-        let builder = options(builder).well_known();
-        Ok(if n == 0 { builder } else { builder.contacts(["n0:9000"]) })
-    };
-    let peers = net.start_many(nodes, recipe).await?;
+    let peers = gossip::network(net, nodes, options).await?;
     net.advance(SECOND * 3).await;
     Ok(peers)
 }

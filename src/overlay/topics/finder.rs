@@ -10,7 +10,7 @@ use crate::{
 /// How long a node without a neighbour in its topic waits for those that it has asked already.
 const FIRST: Duration = Duration::from_secs(2);
 
-/// The longest pause between two questions of a node that finds nobody.
+/// The longest pause between two questions of a node that finds no other.
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// The mean pause before a node with neighbours asks. A question of one node spares all others of the

@@ -101,7 +101,7 @@ pub struct Published<M> {
     /// The node that published it, where it says that it listens.
     pub author: PeerInfo,
     /// The id of the author: [`Proven`](Identity::Proven) with TLS, by its signature, and for
-    /// messages of this node; otherwise [`Claimed`](Identity::Claimed) by whoever sent the message.
+    /// messages of this node; otherwise [`Claimed`](Identity::Claimed) by the node that sent the message.
     pub identity: Identity,
     /// Another number in each run of the author. Author, incarnation and sequence together are the
     /// id of the message.

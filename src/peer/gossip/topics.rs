@@ -209,7 +209,7 @@ impl Topics {
         let mut due = self.tell(node, neighbors, outgoing);
         let has_network = neighbors.network.get().is_some_and(|of| !of.active().is_empty());
         for state in self.states() {
-            // Nobody takes part again meanwhile.
+            // Under the lock, so that the topic is not opened again meanwhile.
             let all = self.all.lock();
             if state.has_ended() {
                 if state.overlay.is_in() {
@@ -276,7 +276,7 @@ impl Topics {
     /// broadcast is not a question.
     pub(super) fn answer(
         &self,
-        neighbors: &Neighbors,
+        node: &Endpoint,
         delivery: &Delivery<PeerInfo>,
     ) -> Option<Option<Frame>> {
         let (code, _) = delivery.payload.split_first_chunk::<4>()?;
@@ -290,8 +290,7 @@ impl Topics {
         let state = self.with_hash(topic).filter(|state| !state.has_ended());
         Some(state.and_then(|state| {
             state.finder.lock().heard(now());
-            let me = neighbors.on(|of| of.views.me().clone())?;
-            let mut peers = vec![me];
+            let mut peers = vec![node.me.clone()];
             peers.extend(state.overlay.active().into_iter().take(2));
             TopicsMessage::Here { question: delivery.id.clone(), peers }.encode()
         }))

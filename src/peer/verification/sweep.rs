@@ -109,9 +109,8 @@ async fn verify_anew(node: &Arc<Endpoint>, peers: &Peers, id: &PeerId, at: &Addr
 /// Whether the peer is verified, or its entry has changed.
 async fn verify(node: &Arc<Endpoint>, peers: &Peers, entry: &PeerEntry) -> Result<bool, NodeDown> {
     let (id, mut was_asked) = (entry.info().id(), false);
-    let last = ASKED_AFTER.last();
-    for after in ASKED_AFTER.into_iter().chain(ASKED_LATER) {
-        if was_asked && last.is_some_and(|last| after > *last) {
+    for (n, after) in ASKED_AFTER.into_iter().chain(ASKED_LATER).enumerate() {
+        if was_asked && n >= ASKED_AFTER.len() {
             break;
         }
         sleep_until(entry.added().later(after).into()).await;
